@@ -1,0 +1,1 @@
+"""Loaders: simulate, play, replay and load point-of-sale events into bronze Delta tables."""

@@ -1,0 +1,96 @@
+"""The engine's catalogue: tell a Spark session which Delta tables lie in the lakehouse.
+
+A new Sail session, and a Spark session without a metastore, know no tables. A dbt that believes
+there are none would build them anew over their history, so whatever lies on disk is registered
+before anybody asks. Works on any Spark session, by SQL alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from loaders.errors import UserError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SCHEMAS = ("bronze", "silver", "gold")
+
+_TYPES = {"long": "bigint", "integer": "int", "short": "smallint", "byte": "tinyint"}
+
+
+def tables_on_disk(lakehouse: Path) -> Iterator[tuple[str, str, Path]]:
+    """``(schema, name, path)`` of every Delta table in the lakehouse, sorted."""
+    for schema in SCHEMAS:
+        folder = lakehouse / schema
+        if not folder.is_dir():
+            continue
+        for path in sorted(folder.iterdir()):
+            if (path / "_delta_log").is_dir():
+                yield schema, path.name, path
+
+
+def create_table_sql(schema: str, name: str, path: Path) -> str:
+    """The statement that registers the Delta table at ``path`` as ``schema.name``.
+
+    The columns are spelt out because Sail takes a table without any for one that has none.
+    Raises :class:`UserError` when the table's log cannot be read.
+    """
+    try:
+        table = DeltaTable(str(path))
+        fields = json.loads(table.schema().to_json())["fields"]
+        partitions = table.metadata().partition_columns
+    except (DeltaError, OSError) as error:
+        raise UserError(
+            f"cannot read the Delta table {schema}.{name} at {path}: {error}. Restore it from a "
+            f"backup, or move the folder away so that it is built again"
+        ) from error
+    columns = ", ".join(
+        f"`{field['name']}` {sql_type(field['type'])}{'' if field['nullable'] else ' not null'}"
+        for field in fields
+    )
+    partitioned = f" partitioned by ({', '.join(partitions)})" if partitions else ""
+    return (
+        f"create table if not exists {schema}.{name} ({columns}) using delta{partitioned} "
+        f"location '{path}'"
+    )
+
+
+def sql_type(delta_type: str | dict[str, Any]) -> str:
+    """The SQL spelling of a type in Delta's schema JSON.
+
+    >>> sql_type("long"), sql_type({"type": "array", "elementType": "integer"})
+    ('bigint', 'array<int>')
+    """
+    if isinstance(delta_type, str):
+        return _TYPES.get(delta_type, delta_type)
+    kind = delta_type["type"]
+    if kind == "array":
+        return f"array<{sql_type(delta_type['elementType'])}>"
+    if kind == "map":
+        return f"map<{sql_type(delta_type['keyType'])}, {sql_type(delta_type['valueType'])}>"
+    members = ", ".join(
+        f"{field['name']}: {sql_type(field['type'])}" for field in delta_type["fields"]
+    )
+    return f"struct<{members}>"
+
+
+def register(session: SparkSession, lakehouse: Path) -> list[str]:
+    """Register every table on disk that the session does not know; returns the names added."""
+    added: list[str] = []
+    known: dict[str, set[str]] = {}
+    for schema in SCHEMAS:
+        session.sql(f"create schema if not exists {schema}").collect()
+        rows = session.sql(f"show tables in {schema}").collect()
+        known[schema] = {row["tableName"] for row in rows if row["namespace"] == schema}
+    for schema, name, path in tables_on_disk(lakehouse):
+        if name not in known[schema]:
+            session.sql(create_table_sql(schema, name, path)).collect()
+            added.append(f"{schema}.{name}")
+    return added

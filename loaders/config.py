@@ -1,0 +1,75 @@
+"""Where things are: landing folder, lakehouse, engine port, dbt target.
+
+Apart from the modules that use them, so that two lakehouses can live side by side in one process
+(the tests do) and nothing reads the environment at import.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_LANDING = "landing"
+DEFAULT_LAKEHOUSE = "lakehouse"
+DEFAULT_PORT = 50051
+DEFAULT_TARGET = "local"
+
+# All clients of one engine share one session: tables registered by one are seen by the others.
+# The engine is bound to one lakehouse and one port, so a constant is enough.
+ENGINE_USER = "pos"
+ENGINE_SESSION = "706f7300-0000-4000-8000-000000000001"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Absolute paths and the engine's port; the one thing that every command needs."""
+
+    landing: Path
+    lakehouse: Path
+    port: int = DEFAULT_PORT
+    target: str = DEFAULT_TARGET
+    project: Path = Path(__file__).resolve().parent.parent
+
+    @property
+    def state(self) -> Path:
+        """Folder for what the loaders remember; hidden from the engine by its underscore."""
+        return self.lakehouse / "_pos"
+
+    @property
+    def remote(self) -> str:
+        """Spark Connect address of the embedded engine, with the shared session."""
+        return (
+            f"sc://127.0.0.1:{self.port}/;user_id={ENGINE_USER};session_id={ENGINE_SESSION}"
+        )
+
+    def table(self, schema: str, name: str) -> Path:
+        """Path of a Delta table in this lakehouse."""
+        return self.lakehouse / schema / name
+
+    def environment(self) -> dict[str, str]:
+        """The environment in which dbt finds this lakehouse."""
+        return {
+            "POS_LANDING": str(self.landing),
+            "POS_LAKEHOUSE": str(self.lakehouse),
+            "POS_PORT": str(self.port),
+            "DBT_TARGET": self.target,
+        }
+
+
+def settings_from(
+    landing: str | Path | None = None,
+    lakehouse: str | Path | None = None,
+    port: int | None = None,
+    target: str | None = None,
+) -> Settings:
+    """Settings from arguments, then the environment, then the defaults (relative to the cwd)."""
+    environment = os.environ
+    return Settings(
+        landing=Path(landing or environment.get("POS_LANDING", DEFAULT_LANDING)).absolute(),
+        lakehouse=Path(
+            lakehouse or environment.get("POS_LAKEHOUSE", DEFAULT_LAKEHOUSE)
+        ).absolute(),
+        port=port or int(environment.get("POS_PORT", DEFAULT_PORT)),
+        target=target or environment.get("DBT_TARGET", DEFAULT_TARGET),
+    )

@@ -1,0 +1,172 @@
+"""The embedded engine (Sail): start it, find it, stop it.
+
+A server of its own rather than a thread, so that dbt, the loaders and an analyst's notebook share
+one session, and a crash of one of them leaves the others their tables.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loaders.catalog import register
+from loaders.config import Settings
+from loaders.errors import UserError
+from loaders.files import write_atomically
+from loaders.load import create_bronze
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+DEFAULT_MEMORY = 1_500_000_000
+# Sail ends idle sessions, and with the session its tables are forgotten: not in our lifetime.
+SESSION_SECONDS = 10 * 365 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A running engine: its process and the port it listens on (loopback only)."""
+
+    pid: int
+    port: int
+
+
+def up(settings: Settings) -> tuple[Engine, list[str]]:
+    """Make sure that the engine runs and knows every table; returns it and the tables added."""
+    settings.state.mkdir(parents=True, exist_ok=True)
+    create_bronze(settings)
+    engine = running(settings) or _start(settings)
+    session = connect(settings)
+    return engine, register(session, settings.lakehouse)
+
+
+def down(settings: Settings) -> bool:
+    """Stop this lakehouse's engine; False when none was running."""
+    engine = running(settings)
+    if engine is None:
+        return False
+    os.kill(engine.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while _is_sail(engine.pid):
+        if time.monotonic() > deadline:
+            os.kill(engine.pid, signal.SIGKILL)
+        time.sleep(0.05)
+    _state_file(settings).unlink(missing_ok=True)
+    return True
+
+
+def running(settings: Settings) -> Engine | None:
+    """This lakehouse's engine if its process lives and listens on the settings' port."""
+    try:
+        state = json.loads(_state_file(settings).read_bytes())
+        engine = Engine(int(state["pid"]), int(state["port"]))
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+    if not _is_sail(engine.pid) or not _listens(engine.port):
+        return None
+    if engine.port != settings.port:
+        raise UserError(
+            f"this lakehouse's engine already runs on port {engine.port} (pid {engine.pid}), not "
+            f"on {settings.port}; use --port {engine.port}, or stop it with: pos down"
+        )
+    return engine
+
+
+def connect(settings: Settings) -> SparkSession:
+    """A Spark Connect session on the running engine, shared by all clients of this lakehouse."""
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    if not _listens(settings.port):
+        raise UserError(
+            f"no engine listens on port {settings.port}; start it with: pos up"
+            f" --lakehouse {settings.lakehouse} --port {settings.port}"
+        )
+    try:
+        session: SparkSession = SparkSession.builder.remote(settings.remote).getOrCreate()
+        # Not the machine's zone, whatever its name: Delta's timestamps are UTC by that name.
+        session.conf.set("spark.sql.session.timeZone", "UTC")
+    except PySparkException as error:
+        raise UserError(
+            f"the program on port {settings.port} does not answer as the engine: {error}; "
+            f"choose another port with --port or POS_PORT"
+        ) from error
+    return session
+
+
+def _start(settings: Settings) -> Engine:
+    if _listens(settings.port):
+        raise UserError(
+            f"port {settings.port} is taken by another program, or by another lakehouse's "
+            f"engine; choose a free one with --port or POS_PORT"
+        )
+    log = settings.state / "engine.log"
+    environment = {
+        "SAIL_RUNTIME__MEMORY_POOL__TYPE": "greedy",
+        "SAIL_RUNTIME__MEMORY_POOL__GREEDY__MAX_SIZE": str(DEFAULT_MEMORY),
+        "SAIL_SPARK__SESSION_TIMEOUT_SECS": str(SESSION_SECONDS),
+        "TZ": "UTC",
+        **os.environ,
+    }
+    command = [_sail(), "spark", "server", "--ip", "127.0.0.1", "--port", str(settings.port)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=settings.lakehouse,
+            start_new_session=True,  # Ctrl-C in the terminal must not end everybody's engine
+        )
+    state = {"pid": process.pid, "port": settings.port}
+    write_atomically(_state_file(settings), json.dumps(state).encode())
+    deadline = time.monotonic() + START_SECONDS
+    while not _listens(settings.port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise UserError(f"the engine did not start; its own words are in {log}")
+        time.sleep(0.05)
+    return Engine(process.pid, settings.port)
+
+
+def _sail() -> str:
+    beside = Path(sys.executable).with_name("sail")
+    found = str(beside) if beside.exists() else shutil.which("sail")
+    if found is None:
+        raise UserError("the sail command is not installed; run: make setup")
+    return found
+
+
+def _state_file(settings: Settings) -> Path:
+    return settings.state / "engine.json"
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _is_sail(pid: int) -> bool:
+    """True if ``pid`` is a live sail process (a pid may have been given to another program)."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return status != "Z" and b"sail" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        if Path("/proc/self").exists():
+            return False
+    listed = subprocess.run(
+        ["ps", "-p", str(pid), "-o", "stat=,command="], capture_output=True, text=True, check=False
+    ).stdout
+    return "sail" in listed and not listed.lstrip().startswith("Z")

@@ -1,0 +1,61 @@
+"""Small files that survive a kill: atomic replace, durable append, one-holder locks.
+
+Apart from the rest because every exactly-once promise in this package rests on these few lines.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from loaders.errors import UserError
+
+
+def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write ``data`` under a hidden temporary name and rename it to ``path``.
+
+    A reader sees the old file or the whole new one. ``durable`` also waits for the disk.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as handle:
+        handle.write(data)
+        if durable:
+            handle.flush()
+            os.fsync(handle.fileno())
+    os.replace(temporary, path)
+
+
+def append_durably(path: Path, data: bytes) -> None:
+    """Append ``data`` in one write and wait for the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+@contextmanager
+def only_holder(path: Path, *, doing: str) -> Iterator[None]:
+    """Hold the lock file ``path``; raise :class:`UserError` when another process holds it.
+
+    The kernel frees the lock when its holder dies, so a kill leaves nothing to clean up.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            holder = handle.read().strip() or "unknown"
+            raise UserError(
+                f"another process (pid {holder}) is already {doing} for this lakehouse; "
+                f"wait for it or stop it (lock: {path})"
+            ) from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield

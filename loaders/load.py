@@ -1,0 +1,260 @@
+"""The load: what has landed becomes bronze rows, each file exactly once.
+
+Every commit is planned ahead in a small file (number, time, files), then appended to the Delta
+table together with an application transaction of the same number, then entered in the ledger.
+After a kill at any point the plan says what was meant and the table's log says whether it
+happened, so the next start finishes it: nothing twice, nothing lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError
+
+from loaders.bronze import CONFIGURATION, SCHEMAS, rows_of
+from loaders.config import Settings
+from loaders.errors import UserError
+from loaders.files import append_durably, only_holder, write_atomically
+from loaders.landing import FEEDS, LandedFile, scan
+
+# Bounds one commit's memory: the rows of so many bytes of input take a few times as much.
+BATCH_BYTES = 64 * 1024 * 1024
+BATCH_FILES = 5_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One commit to one bronze table, written down before it is made."""
+
+    feed: str
+    ingest_id: int
+    received_at: datetime
+    files: tuple[LandedFile, ...]
+
+    def to_json(self) -> bytes:
+        """The plan as its file's bytes."""
+        document = {
+            "feed": self.feed,
+            "ingest_id": self.ingest_id,
+            "received_at": self.received_at.isoformat(),
+            "files": [asdict(file) for file in self.files],
+        }
+        return json.dumps(document).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Plan:
+        """The plan that :meth:`to_json` wrote."""
+        document = json.loads(data)
+        return cls(
+            document["feed"],
+            document["ingest_id"],
+            datetime.fromisoformat(document["received_at"]),
+            tuple(LandedFile(**file) for file in document["files"]),
+        )
+
+
+@dataclass
+class LoadReport:
+    """What one call of the load did: rows by feed, files with their landing times, warnings."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    files: list[LandedFile] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing new had landed."""
+        return not self.files
+
+
+class Loader:
+    """Loads one landing folder into one lakehouse; holds the ledger in memory between calls.
+
+    Use as a context manager: the lock taken on entry keeps a second loader out, which is what
+    makes ``ingest_id`` strictly increasing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._done: dict[str, set[str]] = {}
+        self._warned: set[str] = set()
+
+    def __enter__(self) -> Loader:
+        self._lock = only_holder(self._settings.state / "loader.lock", doing="loading")
+        self._lock.__enter__()
+        try:
+            create_bronze(self._settings)
+            for feed in FEEDS:
+                self._done[feed] = self._read_ledger(feed)
+                self._finish_interrupted(feed)
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._lock.__exit__(None, None, None)
+
+    def load(self, *, batch_bytes: int = BATCH_BYTES, batches: int | None = None) -> LoadReport:
+        """Load what has landed, oldest first, in commits of at most about ``batch_bytes``.
+
+        ``batches`` bounds the number of commits per feed (``None``: until nothing is left).
+        """
+        report = LoadReport()
+        found, ignored = scan(self._settings.landing)
+        self._warn_of(ignored, report)
+        for feed in FEEDS:
+            waiting = [file for file in found[feed] if file.identity not in self._done[feed]]
+            for number, files in enumerate(_batches(waiting, batch_bytes)):
+                if number == batches:
+                    break
+                plan = Plan(feed, self._last_ingest_id(feed) + 1, datetime.now(UTC), files)
+                write_atomically(self._plan_path(feed), plan.to_json())
+                self._commit(plan, report)
+        return report
+
+    def _commit(self, plan: Plan, report: LoadReport | None = None) -> None:
+        table = _rows(plan, self._settings.landing)
+        write_deltalake(
+            str(self._settings.table("bronze", plan.feed)),
+            table,
+            mode="append",
+            commit_properties=CommitProperties(
+                app_transactions=[Transaction(_application(plan.feed), plan.ingest_id)]
+            ),
+        )
+        self._close(plan)
+        if report is not None:
+            report.rows[plan.feed] = report.rows.get(plan.feed, 0) + table.num_rows
+            report.files.extend(plan.files)
+            if "defect" in table.column_names:
+                report.warnings.extend(_defects(table))
+
+    def _close(self, plan: Plan) -> None:
+        fresh = [file for file in plan.files if file.identity not in self._done[plan.feed]]
+        lines = "".join(f"{plan.ingest_id}\t{file.identity}\n" for file in fresh)
+        append_durably(self._ledger_path(plan.feed), lines.encode())
+        self._done[plan.feed].update(file.identity for file in fresh)
+        self._plan_path(plan.feed).unlink()
+
+    def _finish_interrupted(self, feed: str) -> None:
+        path = self._plan_path(feed)
+        if not path.exists():
+            return
+        plan = Plan.from_json(path.read_bytes())
+        if self._last_ingest_id(feed) >= plan.ingest_id:
+            self._close(plan)
+        else:
+            self._commit(plan)
+
+    def _last_ingest_id(self, feed: str) -> int:
+        table = open_table(self._settings.table("bronze", feed))
+        return table.transaction_version(_application(feed)) or 0
+
+    def _read_ledger(self, feed: str) -> set[str]:
+        path = self._ledger_path(feed)
+        if not path.exists():
+            return set()
+        text = path.read_text()
+        if text and not text.endswith("\n"):  # killed while writing: the plan still stands
+            text = text[: text.rfind("\n") + 1]
+            write_atomically(path, text.encode())
+        return {line.split("\t", 1)[1] for line in text.splitlines()}
+
+    def _plan_path(self, feed: str) -> Path:
+        return self._settings.state / f"{feed}.plan.json"
+
+    def _ledger_path(self, feed: str) -> Path:
+        return self._settings.state / f"{feed}.ledger.tsv"
+
+    def _warn_of(self, ignored: Iterable[str], report: LoadReport) -> None:
+        for path in ignored:
+            if path not in self._warned:
+                self._warned.add(path)
+                reason = (
+                    "a half-written file; it is read once it is renamed"
+                    if path.endswith((".tmp", ".part", ".partial"))
+                    else "expected <pos>/changes/*.json, <pos>/counts/*.csv "
+                    "or reference/items*.csv"
+                )
+                report.warnings.append(f"{path}: not read: {reason}")
+
+
+def create_bronze(settings: Settings) -> None:
+    """Create the bronze tables that do not exist yet, empty."""
+    for feed, schema in SCHEMAS.items():
+        path = settings.table("bronze", feed)
+        if not DeltaTable.is_deltatable(str(path)):
+            DeltaTable.create(str(path), schema, mode="ignore", configuration=CONFIGURATION)
+
+
+def open_table(path: Path) -> DeltaTable:
+    """Open a Delta table; :class:`UserError` with advice when it cannot be read."""
+    try:
+        return DeltaTable(str(path))
+    except (DeltaError, OSError) as error:
+        raise UserError(
+            f"{path} is not a readable Delta table ({error}); restore it from a backup, or move "
+            f"the folder away and load again"
+        ) from error
+
+
+def _application(feed: str) -> str:
+    return f"pos-load/{feed}"
+
+
+def _batches(files: list[LandedFile], batch_bytes: int) -> Iterable[tuple[LandedFile, ...]]:
+    batch: list[LandedFile] = []
+    size = 0
+    for file in files:
+        if batch and (size + file.size > batch_bytes or len(batch) == BATCH_FILES):
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(file)
+        size += file.size
+    if batch:
+        yield tuple(batch)
+
+
+def _rows(plan: Plan, landing: Path) -> pa.Table:
+    schema = SCHEMAS[plan.feed]
+    tables = []
+    first_line = 1
+    for file in plan.files:
+        try:
+            data = (landing / file.path).read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"{landing / file.path} landed but cannot be read ({error.strerror}); put it "
+                f"back or make it readable, then start again: its batch waits"
+            ) from error
+        columns = rows_of(plan.feed, data)
+        count = len(columns["source_line"])
+        columns["ingest_id"] = [plan.ingest_id] * count
+        # The order of arrival within the commit: who came first must not hang on file names.
+        columns["ingest_line"] = list(range(first_line, first_line + count))
+        first_line += count
+        columns["source_file"] = [file.path] * count
+        columns["received_at"] = [plan.received_at] * count
+        tables.append(pa.table({name: columns[name] for name in schema.names}, schema=schema))
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _defects(table: pa.Table) -> list[str]:
+    """One sentence per file that has rows with a defect: the first of them and how many."""
+    defective = table.filter(pa.compute.is_valid(table["defect"])).to_pylist()
+    by_file: dict[str, list[dict[str, object]]] = {}
+    for row in defective:
+        by_file.setdefault(str(row["source_file"]), []).append(row)
+    return [
+        f"{path}, line {rows[0]['source_line']}: {rows[0]['defect']} "
+        f"({len(rows)} rows go to quarantine)"
+        for path, rows in by_file.items()
+    ]

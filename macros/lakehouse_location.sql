@@ -1,0 +1,21 @@
+{#
+    Absolute path of the lakehouse folder. Relative paths are the project's, not those of whatever
+    process the engine was started from.
+#}
+{% macro lakehouse_root() -%}
+    {%- set root = env_var('POS_LAKEHOUSE', 'lakehouse') -%}
+    {%- if root.startswith('/') or '://' in root -%}
+        {{ root }}
+    {%- else -%}
+        {{ invocation_args_dict.project_dir }}/{{ root }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#
+    Every table has its place, <lakehouse>/<schema>/<table>, so that any engine and any reader finds
+    it. Overrides dbt-spark; dbt-databricks has its own macro of this name and keeps managed tables.
+#}
+{% macro spark__location_clause() %}
+    location '{{ lakehouse_root() }}/{{ model.schema }}/{{ model.alias }}'
+{%- endmacro %}

@@ -1,0 +1,348 @@
+-- grain: one row per store and item
+-- What is in stock now: the latest count plus the changes that occurred strictly after it.
+-- Not repaired by an increment: nothing. Each run reads the new changes and counts, the rows of the
+-- keys they touch and, for keys whose count moved, the changes since that count.
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='merge',
+        unique_key=['store_id', 'item_id'],
+        on_schema_change='fail'
+    )
+}}
+
+{% set changes = new_rows(
+    ref('stg_pos__inventory_changes'), '_ingest_id', '_changes_ingest_id'
+) %}
+{% set counts = new_rows(ref('stg_pos__stock_counts'), '_ingest_id', '_counts_ingest_id') %}
+{% set items = new_rows(ref('stg_pos__items'), '_ingest_id', '_items_ingest_id') %}
+{% set oldest_count_on = oldest_moving_count(ref('stg_pos__stock_counts'), counts) %}
+
+with
+
+stores as (
+
+    select
+        store_id,
+        store_name,
+        channel
+    from {{ ref('stores') }}
+
+),
+
+items as (
+
+    select
+        item_id,
+        item_name,
+        safety_stock_quantity,
+        {{ is_new('_ingest_id', items) }} as is_new
+    from {{ ref('stg_pos__items') }}
+
+),
+
+change_types as (
+
+    select
+        change_type_id,
+        change_type
+    from {{ ref('inventory_change_types') }}
+
+),
+
+new_changes as (
+
+    select
+        store_id,
+        item_id,
+        change_type_id,
+        quantity,
+        occurred_at
+    from {{ ref('stg_pos__inventory_changes') }}
+    where {{ is_new('_ingest_id', changes) }}
+
+),
+
+new_counts as (
+
+    select
+        store_id,
+        item_id,
+        max_by(quantity, counted_at) as counted_quantity,
+        max(counted_at) as counted_at
+    from {{ ref('stg_pos__stock_counts') }}
+    where {{ is_new('_ingest_id', counts) }}
+    group by store_id, item_id
+
+),
+
+-- Changes on the dates that a key whose count moves may need again; on none if no count moved.
+changes_since_oldest_count as (
+
+    select
+        store_id,
+        item_id,
+        change_type_id,
+        quantity,
+        occurred_at
+    from {{ ref('stg_pos__inventory_changes') }}
+    where
+        occurred_on >= {{ oldest_count_on }}
+        and _ingest_id <= {{ changes.through }}
+
+),
+
+-- This table before the run; empty when it is built anew, so that one rule serves both.
+believed as (
+
+    {% if is_incremental() -%}
+    select
+        store_id,
+        item_id,
+        store_name,
+        channel,
+        counted_quantity,
+        counted_at,
+        sale_quantity,
+        shrink_quantity,
+        restock_quantity,
+        bopis_quantity,
+        last_changed_at
+    from {{ this }}
+    {%- else -%}
+    select
+        store_id,
+        item_id,
+        cast(null as string) as store_name,
+        cast(null as string) as channel,
+        cast(null as bigint) as counted_quantity,
+        counted_at,
+        cast(null as bigint) as sale_quantity,
+        cast(null as bigint) as shrink_quantity,
+        cast(null as bigint) as restock_quantity,
+        cast(null as bigint) as bopis_quantity,
+        counted_at as last_changed_at
+    from new_counts
+    where false
+    {%- endif %}
+
+),
+
+-- A newer count than the one believed moves its key, and so does a correction of that one. An older
+-- count changes nothing here.
+moved_counts as (
+
+    select
+        new_counts.store_id,
+        new_counts.item_id,
+        new_counts.counted_quantity,
+        new_counts.counted_at
+    from new_counts
+    left join believed
+        on
+            new_counts.store_id = believed.store_id
+            and new_counts.item_id = believed.item_id
+    where
+        believed.counted_at is null
+        or new_counts.counted_at > believed.counted_at
+        or (
+            new_counts.counted_at = believed.counted_at
+            and new_counts.counted_quantity <> believed.counted_quantity
+        )
+
+),
+
+changes_since_moved_count as (
+
+    select
+        changes_since_oldest_count.store_id,
+        changes_since_oldest_count.item_id,
+        changes_since_oldest_count.change_type_id,
+        changes_since_oldest_count.quantity
+    from changes_since_oldest_count
+    inner join moved_counts
+        on
+            changes_since_oldest_count.store_id = moved_counts.store_id
+            and changes_since_oldest_count.item_id = moved_counts.item_id
+            and changes_since_oldest_count.occurred_at > moved_counts.counted_at
+
+),
+
+new_changes_since_believed_count as (
+
+    select
+        new_changes.store_id,
+        new_changes.item_id,
+        new_changes.change_type_id,
+        new_changes.quantity
+    from new_changes
+    left join believed
+        on
+            new_changes.store_id = believed.store_id
+            and new_changes.item_id = believed.item_id
+    left anti join moved_counts
+        on
+            new_changes.store_id = moved_counts.store_id
+            and new_changes.item_id = moved_counts.item_id
+    where
+        believed.counted_at is null
+        or new_changes.occurred_at > believed.counted_at
+
+),
+
+-- For a moved key these sums replace what is believed, for the others they are added to it.
+summed_changes as (
+
+    select
+        unsummed.store_id,
+        unsummed.item_id,
+        {%- for change_type in ['sale', 'shrink', 'restock', 'bopis'] %}
+        sum(case when change_types.change_type = '{{ change_type }}' then unsummed.quantity else 0 end)
+            as {{ change_type }}_quantity{{ ',' if not loop.last }}
+        {%- endfor %}
+    from (
+        select * from changes_since_moved_count
+        union all
+        select * from new_changes_since_believed_count
+    ) as unsummed
+    inner join change_types
+        on unsummed.change_type_id = change_types.change_type_id
+    group by unsummed.store_id, unsummed.item_id
+
+),
+
+latest_changes as (
+
+    select
+        store_id,
+        item_id,
+        max(occurred_at) as last_changed_at
+    from new_changes
+    group by store_id, item_id
+
+),
+
+-- Keys whose store or item row reads otherwise than when they were last written.
+keys_of_changed_references as (
+
+    select
+        believed.store_id,
+        believed.item_id
+    from believed
+    left join stores
+        on believed.store_id = stores.store_id
+    left join items
+        on believed.item_id = items.item_id
+    where
+        coalesce(items.is_new, false)
+        or not believed.store_name <=> stores.store_name
+        or not believed.channel <=> stores.channel
+
+),
+
+touched_keys as (
+
+    select store_id, item_id from latest_changes
+    union
+    select store_id, item_id from moved_counts
+    union
+    select store_id, item_id from keys_of_changed_references
+
+),
+
+positions as (
+
+    select
+        touched_keys.store_id,
+        touched_keys.item_id,
+        coalesce(moved_counts.counted_quantity, believed.counted_quantity) as counted_quantity,
+        coalesce(moved_counts.counted_at, believed.counted_at) as counted_at,
+        {%- for change_type in ['sale', 'shrink', 'restock', 'bopis'] %}
+        case
+            when moved_counts.counted_at is null
+                then coalesce(believed.{{ change_type }}_quantity, 0)
+            else 0
+        end + coalesce(summed_changes.{{ change_type }}_quantity, 0) as {{ change_type }}_quantity,
+        {%- endfor %}
+        greatest(latest_changes.last_changed_at, believed.last_changed_at) as last_changed_at
+    from touched_keys
+    left join believed
+        on
+            touched_keys.store_id = believed.store_id
+            and touched_keys.item_id = believed.item_id
+    left join moved_counts
+        on
+            touched_keys.store_id = moved_counts.store_id
+            and touched_keys.item_id = moved_counts.item_id
+    left join summed_changes
+        on
+            touched_keys.store_id = summed_changes.store_id
+            and touched_keys.item_id = summed_changes.item_id
+    left join latest_changes
+        on
+            touched_keys.store_id = latest_changes.store_id
+            and touched_keys.item_id = latest_changes.item_id
+
+),
+
+-- An online BOPIS record is an order: it is counted, but it moves no stock.
+described as (
+
+    select
+        positions.*,
+        stores.store_name,
+        stores.channel,
+        items.item_name,
+        items.safety_stock_quantity,
+        stores.store_id is not null as is_known_store,
+        items.item_id is not null as is_known_item,
+        positions.sale_quantity + positions.shrink_quantity + positions.restock_quantity
+        + case when stores.channel <=> 'online' then 0 else positions.bopis_quantity end
+            as change_quantity
+    from positions
+    left join stores
+        on positions.store_id = stores.store_id
+    left join items
+        on positions.item_id = items.item_id
+
+),
+
+final as (
+
+    select
+        store_id,
+        item_id,
+        store_name,
+        channel,
+        item_name,
+        coalesce(counted_quantity, 0) + change_quantity as on_hand_quantity,
+        counted_quantity,
+        change_quantity,
+        sale_quantity,
+        shrink_quantity,
+        restock_quantity,
+        bopis_quantity,
+        safety_stock_quantity,
+        counted_at is not null as is_counted,
+        coalesce(counted_quantity, 0) + change_quantity < 0 as is_negative,
+        coalesce(coalesce(counted_quantity, 0) + change_quantity < safety_stock_quantity, false)
+            as is_below_safety_stock,
+        is_known_store,
+        is_known_item,
+        counted_at,
+        last_changed_at,
+        cast({{ changes.through }} as bigint) as _changes_ingest_id,
+        cast({{ counts.through }} as bigint) as _counts_ingest_id,
+        cast({{ items.through }} as bigint) as _items_ingest_id
+    from described
+    {%- if is_incremental() %}
+    -- Sums are added to rows read at one cursor. If another run has moved it since, its rows hold
+    -- these changes already: write nothing, the next run goes on from there.
+    where
+        (select max(_changes_ingest_id) from {{ this }}) = {{ changes.after }}
+        and (select max(_counts_ingest_id) from {{ this }}) = {{ counts.after }}
+    {%- endif %}
+
+)
+
+select * from final

@@ -1,0 +1,191 @@
+-- grain: one row per source and loader commit
+-- The books of the intake: every line received is kept, a repetition of one kept, or quarantined.
+-- Not repaired by an increment: nothing. It follows the silver tables, which never lose a row.
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='merge',
+        unique_key=['source', '_ingest_id'],
+        partition_by=['source'],
+        skip_matched_step=true,
+        on_schema_change='fail'
+    )
+}}
+
+{% set messages = new_rows(
+    source('bronze', 'pos_messages'), 'ingest_id', '_ingest_id', "source = 'pos_messages'"
+) %}
+{% set count_rows = new_rows(
+    source('bronze', 'pos_count_rows'), 'ingest_id', '_ingest_id', "source = 'pos_count_rows'"
+) %}
+{% set item_rows = new_rows(
+    source('bronze', 'pos_items'), 'ingest_id', '_ingest_id', "source = 'pos_items'"
+) %}
+
+with
+
+message_lines as (
+
+    select *
+    from {{ ref('base_pos__message_lines') }}
+    where {{ is_new('ingest_id', messages) }}
+
+),
+
+-- What stands for a key, on the dates of the new lines only.
+kept_changes as (
+
+    select
+        store_id,
+        trans_id,
+        change_type_id,
+        item_id,
+        occurred_on,
+        occurred_at,
+        quantity,
+        _ingest_id,
+        _ingest_line
+    from {{ ref('stg_pos__inventory_changes') }}
+    where {{ on_dates_of_new_messages('occurred_on', messages) }}
+
+),
+
+summed_within_message as (
+
+    select
+        *,
+        sum(quantity) over (
+            partition by
+                ingest_id, ingest_line, store_id, trans_id, change_type_id, item_id, reject_reason
+        ) as message_quantity
+    from message_lines
+
+),
+
+compared_to_kept as (
+
+    select
+        summed_within_message.ingest_id,
+        summed_within_message.ingest_line,
+        summed_within_message.line_number,
+        summed_within_message.source_file,
+        summed_within_message.source_line,
+        summed_within_message.received_at,
+        summed_within_message.raw,
+        case
+            when summed_within_message.reject_reason is not null
+                then summed_within_message.reject_reason
+            when
+                kept_changes._ingest_id = summed_within_message.ingest_id
+                and kept_changes._ingest_line = summed_within_message.ingest_line
+                then 'kept'
+            when
+                kept_changes.quantity = summed_within_message.message_quantity
+                and kept_changes.occurred_at = summed_within_message.occurred_at
+                then 'duplicate'
+            when kept_changes.quantity is not null then 'conflicting_duplicate'
+            else 'lost'
+        end as disposition
+    from summed_within_message
+    left join kept_changes
+        on
+            summed_within_message.store_id = kept_changes.store_id
+            and summed_within_message.trans_id = kept_changes.trans_id
+            and summed_within_message.change_type_id = kept_changes.change_type_id
+            and summed_within_message.item_id = kept_changes.item_id
+            and summed_within_message.occurred_on = kept_changes.occurred_on
+
+),
+
+-- Rows of counts and items have no repetitions: the last received stands, the others are history.
+received_rows as (
+
+    select
+        'pos_count_rows' as source,
+        ingest_id,
+        ingest_line,
+        source_file,
+        source_line,
+        received_at,
+        raw,
+        coalesce(reject_reason, 'kept') as disposition
+    from {{ ref('base_pos__count_rows') }}
+    where {{ is_new('ingest_id', count_rows) }}
+
+    union all
+
+    select
+        'pos_items' as source,
+        ingest_id,
+        ingest_line,
+        source_file,
+        source_line,
+        received_at,
+        raw,
+        coalesce(reject_reason, 'kept') as disposition
+    from {{ ref('base_pos__item_rows') }}
+    where {{ is_new('ingest_id', item_rows) }}
+
+),
+
+all_lines as (
+
+    select
+        'pos_messages' as source,
+        ingest_id,
+        ingest_line,
+        line_number,
+        source_file,
+        source_line,
+        received_at,
+        raw,
+        disposition
+    from compared_to_kept
+
+    union all
+
+    select
+        source,
+        ingest_id,
+        ingest_line,
+        0 as line_number,
+        source_file,
+        source_line,
+        received_at,
+        raw,
+        disposition
+    from received_rows
+
+),
+
+final as (
+
+    select
+        ingest_id as _ingest_id,
+        min(received_at) as received_at,
+        count(*) as lines_received,
+        sum(case when disposition = 'kept' then 1 else 0 end) as lines_kept,
+        sum(case when disposition = 'duplicate' then 1 else 0 end) as lines_duplicate,
+        sum(case when disposition not in ('kept', 'duplicate', 'lost') then 1 else 0 end)
+            as lines_quarantined,
+        -- Carried here so that the quarantine finds them without reading the lines once more.
+        collect_list(
+            case
+                when disposition not in ('kept', 'duplicate', 'lost')
+                    then named_struct(
+                        'ingest_line', ingest_line,
+                        'line_number', line_number,
+                        'source_file', source_file,
+                        'source_line', source_line,
+                        'reason', disposition,
+                        'raw', raw
+                    )
+            end
+        ) as quarantined_lines,
+        source
+    from all_lines
+    group by source, ingest_id
+
+)
+
+select * from final

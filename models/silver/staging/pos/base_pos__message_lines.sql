@@ -1,0 +1,135 @@
+-- grain: one row per message line as received, which is an item of a message, or the whole message
+-- where no items can be read from it
+-- Not a table: the models that read it inline it, so that their cursor prunes the files of bronze.
+{{ config(materialized='ephemeral') }}
+
+with
+
+messages as (
+
+    select
+        ingest_id,
+        ingest_line,
+        source_file,
+        source_line,
+        received_at,
+        body
+    from {{ source('bronze', 'pos_messages') }}
+
+),
+
+change_types as (
+
+    select change_type_id
+    from {{ ref('inventory_change_types') }}
+
+),
+
+parsed as (
+
+    select
+        ingest_id,
+        ingest_line,
+        source_file,
+        source_line,
+        received_at,
+        body,
+        {{ is_json_object('body') }} as is_json,
+        from_json(
+            body,
+            'trans_id string, store_id string, fulfillment_store_id string, date_time string, change_type_id string, items array<string>'
+        ) as message
+    from messages
+
+),
+
+-- An item is parsed by itself, so that a bad one does not take its neighbours with it.
+exploded as (
+
+    select
+        parsed.ingest_id,
+        parsed.ingest_line,
+        parsed.source_file,
+        parsed.source_line,
+        parsed.received_at,
+        parsed.body,
+        parsed.is_json,
+        parsed.message,
+        items.item_position,
+        items.item_body,
+        from_json(items.item_body, 'item_id string, quantity string') as item
+    from parsed
+    lateral view outer posexplode(parsed.message.items) items as item_position, item_body
+
+),
+
+typed as (
+
+    select
+        ingest_id,
+        ingest_line,
+        source_file,
+        source_line,
+        received_at,
+        is_json,
+        coalesce(item_position + 1, 0) as line_number,
+        coalesce(item_body, body) as raw,
+        item_position is not null as is_item,
+        nullif(trim(message.trans_id), '') as trans_id,
+        {{ whole_number('message.store_id', 'int') }} as store_id,
+        {{ whole_number('message.fulfillment_store_id', 'int') }} as fulfillment_store_id,
+        {{ whole_number('message.change_type_id', 'int') }} as change_type_id,
+        {{ whole_number('item.item_id', 'bigint') }} as item_id,
+        {{ whole_number('item.quantity', 'bigint') }} as quantity,
+        {{ utc_time('message.date_time') }} as occurred_at
+    from exploded
+
+),
+
+-- The first reason that applies, from the whole message down to the quantity of one item.
+judged as (
+
+    select
+        typed.*,
+        case
+            when not typed.is_json then 'unparsable_message'
+            when typed.trans_id is null then 'missing_or_mistyped_trans_id'
+            when typed.store_id is null then 'missing_or_mistyped_store_id'
+            when typed.occurred_at is null then 'missing_or_mistyped_date_time'
+            when change_types.change_type_id is null then 'unknown_change_type'
+            when {{ is_ahead_of_receipt('typed.occurred_at', 'typed.received_at') }}
+                then 'date_time_in_the_future'
+            when not typed.is_item then 'missing_or_mistyped_items'
+            when typed.item_id is null then 'missing_or_mistyped_item_id'
+            when typed.quantity is null then 'missing_or_mistyped_quantity'
+        end as reject_reason
+    from typed
+    left join change_types
+        on typed.change_type_id = change_types.change_type_id
+
+),
+
+final as (
+
+    select
+        ingest_id,
+        ingest_line,
+        line_number,
+        source_file,
+        source_line,
+        received_at,
+        raw,
+        reject_reason,
+        trans_id,
+        store_id,
+        fulfillment_store_id,
+        change_type_id,
+        item_id,
+        quantity,
+        occurred_at,
+        to_date(occurred_at) as occurred_on
+    from judged
+
+)
+
+select * from final

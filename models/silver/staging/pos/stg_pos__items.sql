@@ -1,0 +1,60 @@
+-- grain: one row per item
+-- The newest row received of an item stands.
+-- Not repaired by an increment: nothing.
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='merge',
+        unique_key=['item_id'],
+        on_schema_change='fail'
+    )
+}}
+
+{% set item_rows = new_rows(source('bronze', 'pos_items'), 'ingest_id', '_ingest_id') %}
+
+with
+
+received_items as (
+
+    select
+        ingest_id,
+        ingest_line,
+        received_at,
+        item_id,
+        item_name,
+        supplier_id,
+        safety_stock_quantity
+    from {{ ref('base_pos__item_rows') }}
+    where
+        {{ is_new('ingest_id', item_rows) }}
+        and reject_reason is null
+
+),
+
+ranked_by_receipt as (
+
+    select
+        *,
+        row_number() over (
+            partition by item_id
+            order by ingest_id desc, ingest_line desc
+        ) as receipt_rank
+    from received_items
+
+),
+
+final as (
+
+    select
+        item_id,
+        item_name,
+        supplier_id,
+        safety_stock_quantity,
+        received_at,
+        ingest_id as _ingest_id
+    from ranked_by_receipt
+    where receipt_rank = 1
+
+)
+
+select * from final

@@ -1,0 +1,67 @@
+-- grain: one row per rejected message, line or row: source, commit, line of the commit, line of the message
+-- Nothing that was received is thrown away: what cannot be kept is here, with the reason.
+-- Not repaired by an increment: nothing.
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='merge',
+        unique_key=['source', '_ingest_id', '_ingest_line', 'line_number'],
+        partition_by=['source'],
+        skip_matched_step=true,
+        on_schema_change='fail'
+    )
+}}
+
+{% set loads = ref('int_pos__loads_reconciled') %}
+
+with
+
+loads_with_rejections as (
+
+    select
+        source,
+        _ingest_id,
+        received_at,
+        quarantined_lines
+    from {{ loads }}
+    where
+        lines_quarantined > 0
+        and (
+            {%- for source_name in ['pos_messages', 'pos_count_rows', 'pos_items'] %}
+            {%- set this_source = "source = '" ~ source_name ~ "'" %}
+            {%- set window = new_rows(loads, '_ingest_id', '_ingest_id', this_source) %}
+            ({{ this_source }} and {{ is_new('_ingest_id', window) }}){{ ' or' if not loop.last }}
+            {%- endfor %}
+        )
+
+),
+
+exploded as (
+
+    select
+        source,
+        _ingest_id,
+        received_at,
+        quarantined_line
+    from loads_with_rejections
+    lateral view explode(quarantined_lines) lines as quarantined_line
+
+),
+
+final as (
+
+    select
+        quarantined_line.reason as reason,
+        quarantined_line.raw as raw,
+        quarantined_line.line_number as line_number,
+        received_at,
+        quarantined_line.source_file as _source_file,
+        quarantined_line.source_line as _source_line,
+        _ingest_id,
+        quarantined_line.ingest_line as _ingest_line,
+        source
+    from exploded
+
+)
+
+select * from final
