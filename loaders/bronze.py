@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -100,12 +100,12 @@ def _csv_rows(text: str, fields: Sequence[str]) -> dict[str, list[object]]:
     return columns
 
 
-def _until_unreadable(reader: csv.reader) -> csv.reader:  # type: ignore[valid-type]
+def _until_unreadable(reader: Iterator[list[str]]) -> Iterator[list[str]]:
     """The reader's rows; a row that even a lenient reader refuses (a field of over 128 KB) is
     passed on as one field, so that it is described and not lost."""
     while True:
         try:
-            yield next(reader)  # type: ignore[call-overload]
+            yield next(reader)
         except StopIteration:
             return
         except csv.Error as error:

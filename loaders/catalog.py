@@ -47,8 +47,9 @@ def create_table_sql(schema: str, name: str, path: Path) -> str:
         fields = json.loads(table.schema().to_json())["fields"]
         partitions = table.metadata().partition_columns
     except (DeltaError, OSError) as error:
+        what = str(error).partition("\n")[0]  # a backtrace follows
         raise UserError(
-            f"cannot read the Delta table {schema}.{name} at {path}: {error}. Restore it from a "
+            f"cannot read the Delta table {schema}.{name} at {path}: {what}. Restore it from a "
             f"backup, or move the folder away so that it is built again"
         ) from error
     columns = ", ".join(
@@ -88,7 +89,7 @@ def register(session: SparkSession, lakehouse: Path) -> list[str]:
     for schema in SCHEMAS:
         session.sql(f"create schema if not exists {schema}").collect()
         rows = session.sql(f"show tables in {schema}").collect()
-        known[schema] = {row["tableName"] for row in rows if row["namespace"] == schema}
+        known[schema] = {row[1] for row in rows if row[0] == schema}  # its names differ
     for schema, name, path in tables_on_disk(lakehouse):
         if name not in known[schema]:
             session.sql(create_table_sql(schema, name, path)).collect()

@@ -39,9 +39,7 @@ class Settings:
     @property
     def remote(self) -> str:
         """Spark Connect address of the embedded engine, with the shared session."""
-        return (
-            f"sc://127.0.0.1:{self.port}/;user_id={ENGINE_USER};session_id={ENGINE_SESSION}"
-        )
+        return f"sc://127.0.0.1:{self.port}/;user_id={ENGINE_USER};session_id={ENGINE_SESSION}"
 
     def table(self, schema: str, name: str) -> Path:
         """Path of a Delta table in this lakehouse."""
@@ -66,10 +64,8 @@ def settings_from(
     """Settings from arguments, then the environment, then the defaults (relative to the cwd)."""
     environment = os.environ
     return Settings(
-        landing=Path(landing or environment.get("POS_LANDING", DEFAULT_LANDING)).absolute(),
-        lakehouse=Path(
-            lakehouse or environment.get("POS_LAKEHOUSE", DEFAULT_LAKEHOUSE)
-        ).absolute(),
+        landing=Path(landing or environment.get("POS_LANDING", DEFAULT_LANDING)).resolve(),
+        lakehouse=Path(lakehouse or environment.get("POS_LAKEHOUSE", DEFAULT_LAKEHOUSE)).resolve(),
         port=port or int(environment.get("POS_PORT", DEFAULT_PORT)),
         target=target or environment.get("DBT_TARGET", DEFAULT_TARGET),
     )

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,10 @@ def up(settings: Settings) -> tuple[Engine, list[str]]:
     """Make sure that the engine runs and knows every table; returns it and the tables added."""
     settings.state.mkdir(parents=True, exist_ok=True)
     create_bronze(settings)
-    engine = running(settings) or _start(settings)
+    engine = running(settings)
+    if engine is None:
+        engine = _start(settings)
+        _forget_client()
     session = connect(settings)
     return engine, register(session, settings.lakehouse)
 
@@ -58,8 +62,11 @@ def down(settings: Settings) -> bool:
         return False
     os.kill(engine.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while _is_sail(engine.pid):
+    # A process that is gone may hold its port a moment longer, and the next start needs it.
+    while (alive := _is_sail(engine.pid)) or _listens(engine.port):
         if time.monotonic() > deadline:
+            if not alive:
+                break
             os.kill(engine.pid, signal.SIGKILL)
         time.sleep(0.05)
     _state_file(settings).unlink(missing_ok=True)
@@ -87,6 +94,7 @@ def connect(settings: Settings) -> SparkSession:
     """A Spark Connect session on the running engine, shared by all clients of this lakehouse."""
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
+    from pyspark.sql.connect.client.retries import DefaultPolicy
 
     if not _listens(settings.port):
         raise UserError(
@@ -95,6 +103,8 @@ def connect(settings: Settings) -> SparkSession:
         )
     try:
         session: SparkSession = SparkSession.builder.remote(settings.remote).getOrCreate()
+        # The client's own policy tries a dead engine for ten minutes.
+        session.client.set_retry_policies([DefaultPolicy(max_retries=4)])
         # Not the machine's zone, whatever its name: Delta's timestamps are UTC by that name.
         session.conf.set("spark.sql.session.timeZone", "UTC")
     except PySparkException as error:
@@ -138,6 +148,14 @@ def _start(settings: Settings) -> Engine:
             raise UserError(f"the engine did not start; its own words are in {log}")
         time.sleep(0.05)
     return Engine(process.pid, settings.port)
+
+
+def _forget_client() -> None:
+    """Drop this process's client of an engine that is gone: a new one knows nothing of it."""
+    from pyspark.sql.connect.session import SparkSession
+
+    SparkSession._default_session = None
+    SparkSession._active_session = threading.local()
 
 
 def _sail() -> str:

@@ -26,7 +26,7 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         if durable:
             handle.flush()
             os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def append_durably(path: Path, data: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from loaders.files import write_atomically
 
@@ -29,7 +30,8 @@ class LandedFile:
     @property
     def identity(self) -> str:
         """What the ledger remembers: the same bytes put down again later are a new delivery."""
-        return f"{self.path}\t{self.size}\t{self.modified_ns}"
+        name = quote(self.path, errors="surrogateescape")  # a name may hold a line end
+        return f"{name}\t{self.size}\t{self.modified_ns}"
 
 
 def publish(path: Path, data: bytes) -> None:

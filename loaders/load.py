@@ -92,7 +92,8 @@ class Loader:
         try:
             create_bronze(self._settings)
             for feed in FEEDS:
-                self._done[feed] = self._read_ledger(feed)
+                self._mend_ledger(feed)
+                self._done[feed] = ledger_of(self._settings, feed)
                 self._finish_interrupted(feed)
         except BaseException:
             self._lock.__exit__(None, None, None)
@@ -140,7 +141,7 @@ class Loader:
     def _close(self, plan: Plan) -> None:
         fresh = [file for file in plan.files if file.identity not in self._done[plan.feed]]
         lines = "".join(f"{plan.ingest_id}\t{file.identity}\n" for file in fresh)
-        append_durably(self._ledger_path(plan.feed), lines.encode())
+        append_durably(_ledger_path(self._settings, plan.feed), lines.encode())
         self._done[plan.feed].update(file.identity for file in fresh)
         self._plan_path(plan.feed).unlink()
 
@@ -158,21 +159,14 @@ class Loader:
         table = open_table(self._settings.table("bronze", feed))
         return table.transaction_version(_application(feed)) or 0
 
-    def _read_ledger(self, feed: str) -> set[str]:
-        path = self._ledger_path(feed)
-        if not path.exists():
-            return set()
-        text = path.read_text()
-        if text and not text.endswith("\n"):  # killed while writing: the plan still stands
-            text = text[: text.rfind("\n") + 1]
-            write_atomically(path, text.encode())
-        return {line.split("\t", 1)[1] for line in text.splitlines()}
+    def _mend_ledger(self, feed: str) -> None:
+        """Cut off a line that a kill left half written; its plan still stands."""
+        path = _ledger_path(self._settings, feed)
+        if path.exists() and not (data := path.read_bytes()).endswith(b"\n") and data:
+            write_atomically(path, data[: data.rfind(b"\n") + 1])
 
     def _plan_path(self, feed: str) -> Path:
         return self._settings.state / f"{feed}.plan.json"
-
-    def _ledger_path(self, feed: str) -> Path:
-        return self._settings.state / f"{feed}.ledger.tsv"
 
     def _warn_of(self, ignored: Iterable[str], report: LoadReport) -> None:
         for path in ignored:
@@ -181,8 +175,7 @@ class Loader:
                 reason = (
                     "a half-written file; it is read once it is renamed"
                     if path.endswith((".tmp", ".part", ".partial"))
-                    else "expected <pos>/changes/*.json, <pos>/counts/*.csv "
-                    "or reference/items*.csv"
+                    else "expected <pos>/changes/*.json, <pos>/counts/*.csv or reference/items*.csv"
                 )
                 report.warnings.append(f"{path}: not read: {reason}")
 
@@ -195,15 +188,29 @@ def create_bronze(settings: Settings) -> None:
             DeltaTable.create(str(path), schema, mode="ignore", configuration=CONFIGURATION)
 
 
+def ledger_of(settings: Settings, feed: str) -> set[str]:
+    """The identities of the files of ``feed`` that are in bronze."""
+    path = _ledger_path(settings, feed)
+    if not path.exists():
+        return set()
+    lines = path.read_text().split("\n")[:-1]  # what follows the last line end is half a line
+    return {line.split("\t", 1)[1] for line in lines}
+
+
 def open_table(path: Path) -> DeltaTable:
     """Open a Delta table; :class:`UserError` with advice when it cannot be read."""
     try:
         return DeltaTable(str(path))
     except (DeltaError, OSError) as error:
+        what = str(error).partition("\n")[0]  # a backtrace follows
         raise UserError(
-            f"{path} is not a readable Delta table ({error}); restore it from a backup, or move "
+            f"{path} is not a readable Delta table ({what}); restore it from a backup, or move "
             f"the folder away and load again"
         ) from error
+
+
+def _ledger_path(settings: Settings, feed: str) -> Path:
+    return settings.state / f"{feed}.ledger.tsv"
 
 
 def _application(feed: str) -> str:

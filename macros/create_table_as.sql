@@ -12,10 +12,18 @@
 {%- endmacro %}
 
 
-{# Of dbt-databricks, the only adapter that has a macro of its own here. #}
+{# dbt-databricks has a macro of its own here. #}
 {% macro databricks__create_table_as(temporary, relation, compiled_code, language='sql') -%}
     {{ create_and_never_replace(
         dbt.databricks__create_table_as(temporary, relation, compiled_code, language)
+    ) }}
+{%- endmacro %}
+
+
+{# And another where its flag use_materialization_v2 is set; it does not dispatch this one. #}
+{% macro get_create_table_sql(target_relation, columns, compiled_code) -%}
+    {{ create_and_never_replace(
+        dbt.get_create_table_sql(target_relation, columns, compiled_code)
     ) }}
 {%- endmacro %}
 

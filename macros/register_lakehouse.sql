@@ -25,7 +25,8 @@
         {% if not 'pos_messages' in table_names('bronze') %}
             {% do exceptions.raise_compiler_error(
                 'The engine knows no bronze tables, so nothing is built. Start it with `pos up` '
-                ~ '(it registers what lies in ' ~ lakehouse_root() ~ '), or load first: `pos load --once`.'
+                ~ '(it registers what lies in ' ~ lakehouse_root()
+                ~ '), or load first: `pos load --once`.'
             ) %}
         {% endif %}
     {% endif %}
@@ -38,7 +39,10 @@
 {% endmacro %}
 
 
-{# Every Delta table has a file in <table>/_delta_log; Sail lists none this way and leaves it to `pos up`. #}
+{#
+    Every Delta table has a file in <table>/_delta_log. Sail lists none this way and leaves it to
+    `pos up`.
+#}
 {% macro register_tables_on_disk() %}
     {% set listing_sql %}
         select distinct regexp_extract(path, '([^/]+/[^/]+)/_delta_log/', 1) as table_path

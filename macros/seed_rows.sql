@@ -16,8 +16,10 @@
         {{ 'union all' if not loop.first }}
         select
             {%- for name in agate_table.column_names %}
-            {%- set data_type = column_types.get(name, adapter.convert_type(agate_table, loop.index0)) %}
-            cast({{ text_literal(row[name]) }} as {{ data_type }}) as {{ name }}{{ ',' if not loop.last }}
+            {%- set inferred_type = adapter.convert_type(agate_table, loop.index0) %}
+            {%- set data_type = column_types.get(name, inferred_type) %}
+            cast({{ text_literal(row[name]) }} as {{ data_type }}) as {{ name }}
+            {{- ',' if not loop.last }}
             {%- endfor %}
         {%- endfor %}
     {% endset %}

@@ -1,13 +1,24 @@
-{# A whole number in the range of `data_type` from its text; NULL for anything else (1.5, 1e3, true). #}
+{#
+    A whole number in the range of `data_type` from its text; NULL for anything else (1.5, 1e3, true).
+#}
 {% macro whole_number(column, data_type) -%}
-    case when {{ column }} rlike '^-?[0-9]{1,18}$' then try_cast({{ column }} as {{ data_type }}) end
+    case
+        -- The second condition because `$` may also match before a line end.
+        when {{ column }} rlike '^-?[0-9]{1,18}$' and not {{ column }} rlike '[^-0-9]'
+            then try_cast({{ column }} as {{ data_type }})
+    end
 {%- endmacro %}
 
 
-{# A UTC time from `yyyy-MM-dd HH:mm:ss`; NULL for anything else. The pattern is checked first: engines differ in what they forgive. #}
+{#
+    A UTC time from `yyyy-MM-dd HH:mm:ss`; NULL for anything else. The pattern is checked first:
+    engines differ in what they forgive.
+#}
 {% macro utc_time(column) -%}
     case
-        when {{ column }} rlike '^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$'
+        when
+            {{ column }} rlike '^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$'
+            and length({{ column }}) = 19
             then try_to_timestamp({{ column }}, 'yyyy-MM-dd HH:mm:ss')
     end
 {%- endmacro %}

@@ -79,8 +79,8 @@ def draw_baskets(
     """Sale baskets of one store with about `lines` lines; quantities are negative, trans_id still
     empty.
     """
-    # More baskets than needed, cut where the lines are reached: so small worlds, where an item often
-    # comes twice in a basket and is dropped once, meet their target too.
+    # More baskets than needed, cut where the lines are reached: so small worlds, where an item
+    # often comes twice in a basket and is dropped once, meet their target too.
     sizes = draw_basket_sizes(round(1.1 * lines / MEAN_BASKET_LINES) + 50, rng)
     transaction = np.repeat(np.arange(len(sizes)), sizes)
     item = _draw(popularity, len(transaction), rng)

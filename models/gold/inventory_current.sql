@@ -196,10 +196,15 @@ summed_changes as (
     select
         unsummed.store_id,
         unsummed.item_id,
-        {%- for change_type in ['sale', 'shrink', 'restock', 'bopis'] %}
-        sum(case when change_types.change_type = '{{ change_type }}' then unsummed.quantity else 0 end)
-            as {{ change_type }}_quantity{{ ',' if not loop.last }}
-        {%- endfor %}
+        {% for change_type in ['sale', 'shrink', 'restock', 'bopis'] -%}
+        sum(
+            case
+                when change_types.change_type = '{{ change_type }}' then unsummed.quantity
+                else 0
+            end
+        ) as {{ change_type }}_quantity,
+        {% endfor -%}
+        count(*) as change_count
     from (
         select * from changes_since_moved_count
         union all
@@ -242,11 +247,24 @@ keys_of_changed_references as (
 
 touched_keys as (
 
-    select store_id, item_id from latest_changes
+    select
+        store_id,
+        item_id
+    from latest_changes
+
     union
-    select store_id, item_id from moved_counts
+
+    select
+        store_id,
+        item_id
+    from moved_counts
+
     union
-    select store_id, item_id from keys_of_changed_references
+
+    select
+        store_id,
+        item_id
+    from keys_of_changed_references
 
 ),
 
@@ -339,8 +357,13 @@ final as (
     -- Sums are added to rows read at one cursor. If another run has moved it since, its rows hold
     -- these changes already: write nothing, the next run goes on from there.
     where
-        (select max(_changes_ingest_id) from {{ this }}) = {{ changes.after }}
-        and (select max(_counts_ingest_id) from {{ this }}) = {{ counts.after }}
+        not exists (
+            select 1
+            from {{ this }} as written_since
+            where
+                written_since._changes_ingest_id > {{ changes.after }}
+                or written_since._counts_ingest_id > {{ counts.after }}
+        )
     {%- endif %}
 
 )

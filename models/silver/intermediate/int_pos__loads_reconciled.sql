@@ -6,7 +6,6 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['source', '_ingest_id'],
-        partition_by=['source'],
         skip_matched_step=true,
         on_schema_change='fail'
     )
@@ -43,6 +42,7 @@ kept_changes as (
         occurred_on,
         occurred_at,
         quantity,
+        fulfillment_store_id,
         _ingest_id,
         _ingest_line
     from {{ ref('stg_pos__inventory_changes') }}
@@ -82,6 +82,8 @@ compared_to_kept as (
             when
                 kept_changes.quantity = summed_within_message.message_quantity
                 and kept_changes.occurred_at = summed_within_message.occurred_at
+                and kept_changes.fulfillment_store_id
+                <=> summed_within_message.fulfillment_store_id
                 then 'duplicate'
             when kept_changes.quantity is not null then 'conflicting_duplicate'
             else 'lost'
@@ -166,10 +168,12 @@ final as (
         count(*) as lines_received,
         sum(case when disposition = 'kept' then 1 else 0 end) as lines_kept,
         sum(case when disposition = 'duplicate' then 1 else 0 end) as lines_duplicate,
-        sum(case when disposition not in ('kept', 'duplicate', 'lost') then 1 else 0 end)
-            as lines_quarantined,
-        -- Carried here so that the quarantine finds them without reading the lines once more.
-        collect_list(
+        sum(
+            case when disposition not in ('kept', 'duplicate', 'lost') then 1 else 0 end
+        ) as lines_quarantined,
+        -- Carried here so that the quarantine finds them without reading the lines once more. As
+        -- text: a table with an array in it cannot be registered in a new session of Sail.
+        to_json(sort_array(collect_list(
             case
                 when disposition not in ('kept', 'duplicate', 'lost')
                     then named_struct(
@@ -181,7 +185,7 @@ final as (
                         'raw', raw
                     )
             end
-        ) as quarantined_lines,
+        ))) as quarantined_lines,
         source
     from all_lines
     group by source, ingest_id

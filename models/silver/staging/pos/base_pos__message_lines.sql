@@ -3,6 +3,11 @@
 -- Not a table: the models that read it inline it, so that their cursor prunes the files of bronze.
 {{ config(materialized='ephemeral') }}
 
+{% set message_fields = [
+    'trans_id string', 'store_id string', 'fulfillment_store_id string', 'date_time string',
+    'change_type_id string', 'items array<string>'
+] | join(', ') %}
+
 with
 
 messages as (
@@ -35,10 +40,9 @@ parsed as (
         received_at,
         body,
         {{ is_json_object('body') }} as is_json,
-        from_json(
-            body,
-            'trans_id string, store_id string, fulfillment_store_id string, date_time string, change_type_id string, items array<string>'
-        ) as message
+        case
+            when {{ is_json_object('body') }} then from_json(body, '{{ message_fields }}')
+        end as message
     from messages
 
 ),
@@ -59,7 +63,7 @@ exploded as (
         items.item_body,
         from_json(items.item_body, 'item_id string, quantity string') as item
     from parsed
-    lateral view outer posexplode(parsed.message.items) items as item_position, item_body
+        lateral view outer posexplode(parsed.message.items) items as item_position, item_body
 
 ),
 

@@ -1,4 +1,5 @@
--- grain: one row per rejected message, line or row: source, commit, line of the commit, line of the message
+-- grain: one row per rejected message, line or row:
+-- source, commit, line of the commit, line of the message
 -- Nothing that was received is thrown away: what cannot be kept is here, with the reason.
 -- Not repaired by an increment: nothing.
 {{
@@ -6,13 +7,16 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['source', '_ingest_id', '_ingest_line', 'line_number'],
-        partition_by=['source'],
         skip_matched_step=true,
         on_schema_change='fail'
     )
 }}
 
 {% set loads = ref('int_pos__loads_reconciled') %}
+{% set quarantined_line_type = [
+    'array<struct<ingest_line: bigint', 'line_number: int', 'source_file: string', 'source_line: int',
+    'reason: string', 'raw: string>>'
+] | join(', ') %}
 
 with
 
@@ -44,7 +48,9 @@ exploded as (
         received_at,
         quarantined_line
     from loads_with_rejections
-    lateral view explode(quarantined_lines) lines as quarantined_line
+        lateral view explode(
+            from_json(quarantined_lines, '{{ quarantined_line_type }}')
+        ) lines as quarantined_line
 
 ),
 

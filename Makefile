@@ -1,0 +1,69 @@
+# Needs Python 3.11 or newer and make; for the Spark lane Java 17 or newer too.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TARGET ?= local
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test up down status lint format docs lock clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## Virtual environment and hash-locked dependencies (once, about two minutes)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "setting up .venv: about 120 packages, 1.8 GB on disk, two minutes (pyspark, 450 MB, is the largest)"
+	$(PYTHON) -m venv $(VENV)
+	@# pyspark comes as source: what builds it is pinned as well, so it is installed first.
+	@awk '/^(setuptools|wheel)==/ {take = 1} take {print} take && !/\\$$/ {take = 0}' requirements.lock > $(VENV)/build.lock
+	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r $(VENV)/build.lock
+	$(BIN)/pip install --disable-pip-version-check --no-deps --require-hashes --no-build-isolation -r requirements.lock \
+		| grep --line-buffered -E '^(Collecting|Building|Installing|ERROR)'
+	@$(BIN)/pip check
+	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m loaders.jars
+	@touch $(READY)
+
+run: $(READY)  ## The main job: simulate, play three days, build as they come (TARGET=spark for Spark)
+	@$(BIN)/pos demo --target $(TARGET)
+
+test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java
+	@$(BIN)/pytest
+
+up: $(READY)  ## Start the embedded engine
+	@$(BIN)/pos up
+
+down: $(READY)  ## Stop the embedded engine
+	@$(BIN)/pos down
+
+status: $(READY)  ## What runs, what is there, what waits
+	@$(BIN)/pos status
+
+lint: $(READY)  ## sqlfluff, ruff, mypy
+	@$(BIN)/sqlfluff lint --disable-progress-bar models snapshots tests
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: $(READY)  ## Let ruff and sqlfluff put it right
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+	@$(BIN)/sqlfluff fix --disable-progress-bar models snapshots tests
+
+docs: up  ## The dbt docs and lineage site as one file
+	@$(BIN)/dbt docs generate --static --quiet
+	@echo "open target/static_index.html"
+
+lock: $(READY)  ## Write requirements.lock anew from pyproject.toml
+	@$(BIN)/pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
+		--no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+		--only-binary :all: --no-binary pyspark pyproject.toml --output-file requirements.lock
+
+clean:  ## Remove what was built: lakehouse, landing, month, target; the environment stays
+	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; fi
+	rm -rf lakehouse landing month target logs

@@ -1,0 +1,299 @@
+"""The ``pos`` command: arguments to calls, nothing else.
+
+Exit codes: 0 done, 1 could not be done (the text says why), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+
+from loaders.config import settings_from
+from loaders.errors import UserError
+
+if TYPE_CHECKING:
+    from loaders.schedule import Tick
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_MONTH = "month"
+
+
+def _places(*names: str) -> Callable[[Command], Command]:
+    """The options that say where things are; each also read from the environment."""
+    options = {
+        "landing": click.option(
+            "--landing", type=click.Path(path_type=Path), help="Landing folder [POS_LANDING]."
+        ),
+        "lakehouse": click.option(
+            "--lakehouse", type=click.Path(path_type=Path), help="Lakehouse folder [POS_LAKEHOUSE]."
+        ),
+        "port": click.option("--port", type=int, help="Port of the engine [POS_PORT]."),
+        "target": click.option(
+            "--target", "-t", type=click.Choice(["local", "spark"]), help="dbt target [DBT_TARGET]."
+        ),
+    }
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names):
+            command = options[name](command)
+        return command
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pos-lakehouse")
+def pos() -> None:
+    """Real-time inventory from point-of-sale events, as a dbt lakehouse."""
+
+
+@pos.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same bytes.")
+@click.option("--days", default=31, show_default=True)
+@click.option("--items", default=100_000, show_default=True)
+@click.option("--lines", default=1_500_000, show_default=True, help="Item lines to aim at.")
+@click.option("--duplicates", default=0.0, help="Share of messages sent twice.")
+@click.option("--late", default=0.0, help="Share sent up to ten days late.")
+@click.option("--out-of-order", default=0.0, help="Share sent minutes late.")
+@click.option("--malformed", default=0.0, help="Broken lines added, as a share of messages.")
+@click.option("--unknown-item", default=0.0, help="Share with an item that no list has.")
+@click.option("--conflicting", default=0.0, help="Share repeated with another quantity.")
+@click.option("--late-counts", default=0.0, help="Share of count files sent days late.")
+@click.option("--corrected-counts", default=0.0, help="Share of count rows corrected later.")
+def simulate(out: Path, seed: int, days: int, items: int, lines: int, **faults: float) -> None:
+    """Simulate a month of two POS systems into a folder, with the truth beside it."""
+    from loaders.simulator import Config, Faults, write_month
+    from loaders.simulator import simulate as simulate_month
+
+    config = Config(seed=seed, days=days, items=items, lines=lines, faults=Faults(**faults))  # type: ignore[arg-type]
+    write_month(simulate_month(config), out)
+    click.echo(f"{out}: {days} days, {items:,} items; play it with: pos play {out}")
+
+
+@pos.command()
+@click.argument("month", type=click.Path(path_type=Path))
+@click.option("--speed", default="10", show_default=True, help="Event seconds a second, or max.")
+@click.option("--until", type=click.DateTime(), help="Event time to stop at.")
+@_places("landing")
+def play(month: Path, speed: str, until: datetime | None, landing: Path | None) -> None:
+    """Play a simulated month into the landing folder as its event clock passes."""
+    from loaders.files import only_holder
+    from loaders.playback import Month
+    from loaders.playback import play as play_month
+
+    settings = settings_from(landing=landing)
+    stop = _stop_on_signals()
+    with only_holder(settings.landing / "_playback.lock", doing="playing"):
+        clock = play_month(
+            Month(month),
+            settings.landing,
+            speed=_speed(speed),
+            until=until,
+            should_stop=stop.is_set,
+        )
+    click.echo(f"played through {clock:%Y-%m-%d %H:%M:%S} into {settings.landing}")
+
+
+@pos.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--fold/--keep-stores", default=True, help="All stores as store 1, or each its own.")
+@click.option("--limit", type=int, help="Only the first so many lines.")
+@_places("landing")
+def replay(file: Path, fold: bool, limit: int | None, landing: Path | None) -> None:
+    """Put real grocery baskets (Complete Journey, parquet or wheel) into the landing folder."""
+    from loaders.replay import write_replay
+
+    settings = settings_from(landing=landing)
+    summary = write_replay(file, settings.landing, fold=fold, limit=limit)
+    click.echo(
+        f"{summary.lines:,} lines in {summary.messages:,} messages, {summary.quantity:,} units, "
+        f"{summary.items:,} items into {settings.landing}"
+    )
+
+
+@pos.command()
+@click.option("--once", is_flag=True, help="Load what has landed and stop.")
+@_places("landing", "lakehouse")
+def load(once: bool, landing: Path | None, lakehouse: Path | None) -> None:
+    """Load what has landed into bronze, each file exactly once."""
+    from loaders.load import Loader
+
+    settings = settings_from(landing, lakehouse)
+    stop = _stop_on_signals()
+    with Loader(settings) as loader:
+        while True:
+            report = loader.load()
+            for warning in report.warnings:
+                click.echo(warning, err=True)
+            for feed, rows in report.rows.items():
+                click.echo(f"{feed}: {rows:,} rows")
+            if once:
+                if report.is_empty:
+                    click.echo(f"nothing new in {settings.landing}")
+                return
+            if stop.wait(0.5):
+                return
+
+
+@pos.command()
+@_places("lakehouse", "port")
+def up(lakehouse: Path | None, port: int | None) -> None:
+    """Start the embedded engine and register what lies in the lakehouse."""
+    from loaders import engine
+
+    settings = settings_from(None, lakehouse, port)
+    running, added = engine.up(settings)
+    click.echo(f"engine on 127.0.0.1:{running.port} (pid {running.pid}), loopback only")
+    click.echo(f"lakehouse {settings.lakehouse}: {len(added)} tables registered")
+
+
+@pos.command()
+@_places("lakehouse", "port")
+def down(lakehouse: Path | None, port: int | None) -> None:
+    """Stop the embedded engine."""
+    from loaders import engine
+
+    stopped = engine.down(settings_from(None, lakehouse, port))
+    click.echo("engine stopped" if stopped else "no engine was running")
+
+
+@pos.command()
+@_places("landing", "lakehouse", "port")
+def status(landing: Path | None, lakehouse: Path | None, port: int | None) -> None:
+    """Say what runs, what is in the lakehouse and what waits in the landing folder."""
+    from loaders.status import status_lines
+
+    healthy = True
+    for line in status_lines(settings_from(landing, lakehouse, port)):
+        click.echo(line.text, err=line.is_problem)
+        healthy = healthy and not line.is_problem
+    if not healthy:
+        sys.exit(1)
+
+
+@pos.command()
+@click.option("--once", is_flag=True, help="Take in all that has landed, build once, stop.")
+@_places("landing", "lakehouse", "port", "target")
+def run(
+    once: bool,
+    landing: Path | None,
+    lakehouse: Path | None,
+    port: int | None,
+    target: str | None,
+) -> None:
+    """Load and build whenever something new has landed, until stopped."""
+    from loaders.schedule import Schedule
+    from loaders.view import Figures, View
+
+    settings = settings_from(landing, lakehouse, port, target)
+    stop = _stop_on_signals()
+    figures, failed = Figures(), False
+    with Schedule(settings) as schedule, View(Console()) as view:
+
+        def on_tick(tick: Tick) -> None:
+            nonlocal failed
+            failed = tick.failed or (failed and tick.build is None)
+            view.observe(tick, figures, settings.lakehouse)
+
+        if once:
+            on_tick(schedule.tick())
+        else:
+            schedule.run(on_tick, stop.is_set)
+    if failed:
+        raise UserError("the last build failed; the lines above say where")
+
+
+@pos.command()
+@click.option(
+    "--month",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_MONTH,
+    show_default=True,
+    help="Folder of the simulated month; made if it is missing.",
+)
+@click.option("--days", default=3, show_default=True, help="Days to play, counted from before.")
+@click.option("--speed", default="2400", show_default=True, help="Event seconds a second, or max.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--items", default=100_000, show_default=True)
+@click.option("--lines", default=1_500_000, show_default=True)
+@_places("landing", "lakehouse", "port", "target")
+def demo(
+    folder: Path,
+    days: int,
+    speed: str,
+    seed: int,
+    items: int,
+    lines: int,
+    landing: Path | None,
+    lakehouse: Path | None,
+    port: int | None,
+    target: str | None,
+) -> None:
+    """Simulate a month, play its first days, build as they come in, check the result."""
+    from loaders.demo import prepare_month, run_demo
+    from loaders.simulator import Config
+
+    settings = settings_from(landing, lakehouse, port, target)
+    stop = _stop_on_signals()
+    console = Console()
+    month = prepare_month(folder, Config(seed=seed, items=items, lines=lines), console)
+    equal = run_demo(
+        settings, month, days=days, speed=_speed(speed), console=console, should_stop=stop
+    )
+    if not equal:
+        raise UserError("the inventory is not what it should be; the lines above say where")
+
+
+def main() -> None:
+    """Entry point of the console command; turns a :class:`UserError` into a sentence."""
+    try:
+        pos.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except UserError as error:
+        click.echo(f"pos: {error}", err=True)
+        sys.exit(1)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that SIGINT and SIGTERM set; a second Ctrl-C ends the process at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    return stop
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise UserError(f"--speed is a number above 0, or max; not {text!r}")
+    return speed

@@ -1,0 +1,176 @@
+"""The playback: put a simulated month into the landing folder as its event clock passes.
+
+The clock runs ``speed`` times as fast as the wall's. What was sent in one slot of the clock becomes
+one file per POS. Each slot is written down before it is published, so a killed playback publishes
+the same slot again, with the same names and bytes, and goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from loaders.errors import UserError
+from loaders.files import write_atomically
+from loaders.landing import REFERENCE, publish
+
+STATE_NAME = "_playback.json"
+SLOT_SECONDS = 0.5  # of wall time: how long an event waits at most before it lands
+MAX_SPEED_SLOT = timedelta(hours=1)  # of event time, when playing as fast as it goes
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One step of the event clock: everything sent after ``after`` up to ``through``."""
+
+    after: datetime
+    through: datetime
+
+
+@dataclass
+class Progress:
+    """How far a landing folder's playback has come; the content of its state file."""
+
+    month: str
+    published_through: datetime
+    publishing_through: datetime
+
+    def save(self, landing: Path) -> None:
+        """Write the state atomically, and wait for the disk."""
+        document = {
+            "month": self.month,
+            "published_through": self.published_through.isoformat(),
+            "publishing_through": self.publishing_through.isoformat(),
+        }
+        write_atomically(landing / STATE_NAME, json.dumps(document).encode())
+
+
+def progress_of(landing: Path) -> Progress | None:
+    """The state of the playback into ``landing``, or ``None`` if there was none."""
+    try:
+        document = json.loads((landing / STATE_NAME).read_bytes())
+    except FileNotFoundError:
+        return None
+    return Progress(
+        document["month"],
+        datetime.fromisoformat(document["published_through"]),
+        datetime.fromisoformat(document["publishing_through"]),
+    )
+
+
+class Month:
+    """A simulated month on disk: what was sent, by time of sending."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the month's index and messages; :class:`UserError` if there is no month."""
+        if not (folder / "month.json").exists():
+            raise UserError(
+                f"{folder} holds no simulated month; make one with: pos simulate --out {folder}"
+            )
+        self.folder = folder
+        self.description = json.loads((folder / "month.json").read_bytes())
+        self.identity = json.dumps(self.description["config"], sort_keys=True)
+        self._changes: dict[str, tuple[NDArray[np.datetime64], pa.ChunkedArray]] = {}
+        for path in sorted(folder.glob("*/changes.parquet")):
+            table = pq.read_table(path, columns=["sent_at", "body"])
+            sent_at = table["sent_at"].to_numpy()
+            self._changes[path.parent.name] = (sent_at, table["body"])
+        self._counts = [
+            (_time(count["sent_at"]), count["pos"], count["path"])
+            for count in json.loads((folder / "counts.json").read_bytes())
+        ]
+
+    @property
+    def starts_at(self) -> datetime:
+        """Event time just before the first thing sent."""
+        return _time(self.description["first_sent_at"]) - timedelta(seconds=1)
+
+    @property
+    def ends_at(self) -> datetime:
+        """Event time of the last thing sent."""
+        return _time(self.description["last_sent_at"])
+
+    def files_of(self, slot: Slot) -> Iterator[tuple[str, bytes]]:
+        """``(landing-relative path, bytes)`` of all files that land in ``slot``.
+
+        Reference data come first, then counts, then changes: the order in which a store opens.
+        """
+        if slot.after <= self.starts_at:
+            for path in sorted((self.folder / REFERENCE).glob("items*.csv")):
+                yield f"{REFERENCE}/{path.name}", path.read_bytes()
+        for sent_at, pos, path in self._counts:
+            if slot.after < sent_at <= slot.through:
+                yield f"{pos}/counts/{Path(path).name}", (self.folder / path).read_bytes()
+        name = slot.through.strftime("%Y%m%dT%H%M%S%f")
+        for pos, (times, bodies) in self._changes.items():
+            first, last = np.searchsorted(
+                times,
+                [np.datetime64(slot.after, "us"), np.datetime64(slot.through, "us")],
+                side="right",
+            )
+            if last > first:
+                lines = bodies.slice(first, last - first).to_pylist()
+                yield f"{pos}/changes/{name}.json", ("\n".join(lines) + "\n").encode()
+
+
+def play(
+    month: Month,
+    landing: Path,
+    *,
+    speed: float | None,
+    until: datetime | None = None,
+    on_slot: Callable[[datetime], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> datetime:
+    """Publish the month into ``landing`` from where an earlier playback stopped.
+
+    ``speed`` is event seconds per wall second, ``None`` as fast as it goes. Stops at ``until``
+    (event time; default the month's end) or, between two slots, once ``should_stop()``. Returns
+    the event clock reached. Raises :class:`UserError` when ``landing`` belongs to another month.
+    """
+    progress = progress_of(landing) or Progress(month.identity, month.starts_at, month.starts_at)
+    if progress.month != month.identity:
+        raise UserError(
+            f"{landing} holds the playback of another month; choose another landing folder "
+            f"(--landing or POS_LANDING), or remove {landing / STATE_NAME} to mix them"
+        )
+    end = min(until or month.ends_at, month.ends_at)
+    if progress.publishing_through > progress.published_through:
+        _publish(month, landing, progress)
+    clock_start, wall_start = progress.published_through, time.monotonic()
+    while progress.published_through < end and not should_stop():
+        if speed is None:
+            through = progress.published_through + MAX_SPEED_SLOT
+        else:
+            time.sleep(SLOT_SECONDS)
+            through = clock_start + timedelta(seconds=(time.monotonic() - wall_start) * speed)
+        progress.publishing_through = min(through, end)
+        progress.save(landing)
+        _publish(month, landing, progress)
+        if on_slot:
+            on_slot(progress.published_through)
+    return progress.published_through
+
+
+def _publish(month: Month, landing: Path, progress: Progress) -> None:
+    slot = Slot(progress.published_through, progress.publishing_through)
+    for path, data in month.files_of(slot):
+        # Published before a kill: putting it down again would be a second delivery.
+        if not (landing / path).exists():
+            publish(landing / path, data)
+    progress.published_through = progress.publishing_through
+    progress.save(landing)
+
+
+def _time(text: str) -> datetime:
+    return datetime.strptime(text, TIME_FORMAT)

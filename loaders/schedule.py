@@ -1,0 +1,116 @@
+"""The schedule: load what has landed, build when something new came in, one build at a time.
+
+Load and build take turns in one process. A file that lands while a build runs is loaded right after
+it, so an event waits at most one build for its own, and two builds can never overlap.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from loaders import engine
+from loaders.config import Settings
+from loaders.files import only_holder
+from loaders.load import Loader, LoadReport
+from loaders.warehouse import BuildReport, Warehouse
+
+if TYPE_CHECKING:
+    from loaders.landing import LandedFile
+
+# The first build makes all, seeds included, and tests it; the next only what new data change.
+FULL_BUILD = ("build", "--exclude", "resource_type:unit_test", "tag:full")
+SHORT_BUILD = ("build", "--selector", "short_schedule")
+IDLE_SECONDS = 0.2
+RETRY_SECONDS = 5.0
+
+
+@dataclass
+class Tick:
+    """One turn of the schedule: what was loaded, how the build went, how old the files were."""
+
+    load: LoadReport
+    build: BuildReport | None
+    lags: list[float] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """True when a build was due and did not succeed."""
+        return self.build is not None and not self.build.succeeded
+
+
+class Schedule:
+    """Loads and builds one lakehouse. A context manager: it holds the loader's and the schedule's
+    lock, has the engine up and dbt parsed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stack = ExitStack()
+        self._unbuilt: list[LandedFile] = []
+        self._build_is_due = True  # whatever an earlier, killed run left unbuilt
+        self._retry_at = 0.0
+
+    def __enter__(self) -> Schedule:
+        try:
+            lock = self._settings.state / "schedule.lock"
+            self._stack.enter_context(only_holder(lock, doing="building on a schedule"))
+            self._loader = self._stack.enter_context(Loader(self._settings))
+            self._attach_engine()
+            self._warehouse = Warehouse(self._settings)
+            self._full_build = True
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._stack.close()
+
+    @property
+    def is_settled(self) -> bool:
+        """True when all that was loaded is built."""
+        return not self._unbuilt and not self._build_is_due
+
+    def tick(self) -> Tick:
+        """Load what has landed and, if there is anything unbuilt, build."""
+        load = self._loader.load()
+        self._unbuilt.extend(load.files)
+        if not (self._unbuilt or self._build_is_due) or time.monotonic() < self._retry_at:
+            return Tick(load, None)
+        build = self._build()
+        self._build_is_due = not build.succeeded
+        if not build.succeeded:
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            return Tick(load, build)
+        built_at = time.time()
+        lags = [built_at - file.modified_ns / 1e9 for file in self._unbuilt]
+        self._unbuilt.clear()
+        return Tick(load, build, lags)
+
+    def run(self, on_tick: Callable[[Tick], None], should_stop: Callable[[], bool]) -> None:
+        """Tick until ``should_stop()``, resting a moment whenever there was nothing to do."""
+        while not should_stop():
+            tick = self.tick()
+            on_tick(tick)
+            if tick.build is None:
+                time.sleep(IDLE_SECONDS)
+
+    def _build(self) -> BuildReport:
+        if self._settings.target == "local" and engine.running(self._settings) is None:
+            self._attach_engine()
+        arguments = FULL_BUILD if self._full_build else SHORT_BUILD
+        report = self._warehouse.invoke(*arguments)
+        if report.succeeded:
+            self._full_build = False
+        return report
+
+    def _attach_engine(self) -> None:
+        if self._settings.target == "local":
+            engine.up(self._settings)
+        elif self._settings.target == "spark":
+            from loaders import catalog, spark
+
+            catalog.register(spark.session(self._settings), self._settings.lakehouse)

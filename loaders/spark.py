@@ -1,0 +1,61 @@
+"""Apache Spark in this process: the session that dbt's target `spark` uses, for use before dbt.
+
+One process has one Spark session. Whoever makes it before dbt does (`pos run`, tests) must make the
+same one, so its settings are read from the profile and stand nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from loaders.config import Settings
+from loaders.errors import UserError
+from loaders.jars import fetch, jars_folder
+from loaders.java import java_home_or_advice
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+TARGET = "spark"
+
+__all__ = ["java_home_or_advice", "parameters", "session"]
+
+
+def session(settings: Settings) -> SparkSession:
+    """The classic Spark session of the profile's target ``spark``, started if there is none.
+
+    Fetches the Delta jars where they are missing. :class:`UserError` without a usable Java.
+    """
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    java_home_or_advice()
+    fetch(jars_folder(settings.project))
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # or it warns of every other address
+    builder = SparkSession.builder
+    for name, value in parameters(settings).items():
+        builder = builder.config(name, value)
+    try:
+        return builder.getOrCreate()
+    except PySparkException as error:
+        raise UserError(
+            f"Apache Spark does not start: {error}; a process that talks to the embedded engine "
+            f"cannot also run Spark: start another"
+        ) from error
+
+
+def parameters(settings: Settings) -> dict[str, str]:
+    """The profile's Spark settings, with its relative folders made absolute."""
+    import yaml  # type: ignore[import-untyped]
+    from jinja2 import Environment
+
+    path = settings.project / "profiles" / "profiles.yml"
+    profile = yaml.safe_load(path.read_text())
+    stated = profile["pos_lakehouse"]["outputs"][TARGET]["server_side_parameters"]
+    templates = Environment()
+    templates.globals["env_var"] = os.environ.get
+    rendered = {name: templates.from_string(str(value)).render() for name, value in stated.items()}
+    rendered["spark.driver.extraClassPath"] = str(jars_folder(settings.project) / "*")
+    rendered["spark.sql.warehouse.dir"] = str(settings.state / "spark-warehouse")
+    return rendered

@@ -1,0 +1,59 @@
+"""``pos status``: what runs, what is in the lakehouse, what waits in the landing folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from loaders import engine
+from loaders.catalog import tables_on_disk
+from loaders.config import Settings
+from loaders.errors import UserError
+from loaders.landing import FEEDS, scan
+from loaders.load import ledger_of, open_table
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the report; a problem makes the command exit with 1."""
+
+    text: str
+    is_problem: bool = False
+
+
+def status_lines(settings: Settings) -> Iterator[Line]:
+    """The report, line by line; an unreadable table is a line, not the end of it."""
+    try:
+        running = engine.running(settings)
+    except UserError as error:
+        yield Line(f"engine: {error}", is_problem=True)
+    else:
+        yield Line(
+            f"engine: 127.0.0.1:{running.port}, pid {running.pid}"
+            if running
+            else "engine: not running; start it with: pos up"
+        )
+    yield Line(f"lakehouse: {settings.lakehouse}")
+    for schema, name, path in tables_on_disk(settings.lakehouse):
+        try:
+            table = open_table(path)
+            written = datetime.fromtimestamp(table.history(1)[0]["timestamp"] / 1000, UTC)
+        except UserError as error:
+            yield Line(f"  {schema}.{name}: {error}", is_problem=True)
+            continue
+        rows = sum(table.get_add_actions(flatten=True)["num_records"].to_pylist())
+        yield Line(
+            f"  {schema}.{name}: {rows:,} rows, version {table.version()}, "
+            f"written {written:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    found, ignored = scan(settings.landing)
+    yield Line(f"landing: {settings.landing}")
+    for feed in FEEDS:
+        done = ledger_of(settings, feed)
+        waiting = [file for file in found[feed] if file.identity not in done]
+        yield Line(
+            f"  {feed}: {len(found[feed]) - len(waiting):,} files loaded, {len(waiting):,} waiting"
+        )
+    for ignored_path in ignored:
+        yield Line(f"  {ignored_path}: not read")

@@ -1,0 +1,48 @@
+{#
+    The two statements of a snapshot with what `merge_prune_by` is to a merge (see merge.sql): the
+    snapshot's `meta.merge_prune_by: <column>:<type>` names a column that is part of what its unique
+    key is made of, and the history is read only where that column has one of the new rows' values.
+    Without new rows nothing of it is read. dbt reads all open versions each time, and all of the
+    history once more in the merge.
+#}
+{% macro spark__snapshot_staging_table(strategy, source_sql, target_relation) -%}
+    {%- set history -%}
+        (select * from {{ target_relation }} where {{ snapshot_pruning('') }}) as history
+    {%- endset -%}
+    {{ dbt.default__snapshot_staging_table(strategy, source_sql, history) }}
+{%- endmacro %}
+
+
+{% macro spark__snapshot_merge_sql(target, source, insert_cols) -%}
+    {{ dbt.spark__snapshot_merge_sql(target, source, insert_cols) | replace(
+        'on DBT_INTERNAL_SOURCE.',
+        'on ' ~ snapshot_pruning('DBT_INTERNAL_DEST.') ~ ' and DBT_INTERNAL_SOURCE.',
+        1
+    ) }}
+{%- endmacro %}
+
+
+{% macro snapshot_pruning(prefix) -%}
+    {%- set prune_by = config.get('meta', {}).get('merge_prune_by') -%}
+    {%- if not prune_by -%}
+        true
+    {%- else -%}
+        {%- set column, data_type = prune_by.split(':') -%}
+        {%- set values_sql -%}
+            select distinct cast({{ column }} as string) as value
+            from ({{ model['compiled_code'] }}) as new_rows
+        {%- endset -%}
+        {{ literal_filter(prefix ~ column, run_query(values_sql).columns[0].values(), data_type) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# dbt-databricks has macros of its own of both names; see databricks_own.sql. #}
+{% macro databricks__snapshot_staging_table(strategy, source_sql, target_relation) -%}
+    {{ return(dbt.databricks__snapshot_staging_table(strategy, source_sql, target_relation)) }}
+{%- endmacro %}
+
+
+{% macro databricks__snapshot_merge_sql(target, source, insert_cols) -%}
+    {{ return(dbt.databricks__snapshot_merge_sql(target, source, insert_cols)) }}
+{%- endmacro %}
