@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from loaders.errors import UserError
+
 DEFAULT_LANDING = "landing"
 DEFAULT_LAKEHOUSE = "lakehouse"
 DEFAULT_PORT = 50051
@@ -66,6 +68,12 @@ def settings_from(
     return Settings(
         landing=Path(landing or environment.get("POS_LANDING", DEFAULT_LANDING)).resolve(),
         lakehouse=Path(lakehouse or environment.get("POS_LAKEHOUSE", DEFAULT_LAKEHOUSE)).resolve(),
-        port=port or int(environment.get("POS_PORT", DEFAULT_PORT)),
+        port=port or _port(environment.get("POS_PORT", str(DEFAULT_PORT))),
         target=target or environment.get("DBT_TARGET", DEFAULT_TARGET),
     )
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise UserError(f"POS_PORT is the number of a port, 1 to 65535; not {text!r}")
+    return int(text)

@@ -50,16 +50,16 @@ def up(settings: Settings) -> tuple[Engine, list[str]]:
     engine = running(settings)
     if engine is None:
         engine = _start(settings)
-        _forget_client()
     session = connect(settings)
     return engine, register(session, settings.lakehouse)
 
 
 def down(settings: Settings) -> bool:
     """Stop this lakehouse's engine; False when none was running."""
-    engine = running(settings)
+    engine = _recorded(settings)
     if engine is None:
         return False
+    _forget_client()
     os.kill(engine.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
     # A process that is gone may hold its port a moment longer, and the next start needs it.
@@ -75,12 +75,8 @@ def down(settings: Settings) -> bool:
 
 def running(settings: Settings) -> Engine | None:
     """This lakehouse's engine if its process lives and listens on the settings' port."""
-    try:
-        state = json.loads(_state_file(settings).read_bytes())
-        engine = Engine(int(state["pid"]), int(state["port"]))
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
-    if not _is_sail(engine.pid) or not _listens(engine.port):
+    engine = _recorded(settings)
+    if engine is None or not _listens(engine.port):
         return None
     if engine.port != settings.port:
         raise UserError(
@@ -88,6 +84,16 @@ def running(settings: Settings) -> Engine | None:
             f"on {settings.port}; use --port {engine.port}, or stop it with: pos down"
         )
     return engine
+
+
+def _recorded(settings: Settings) -> Engine | None:
+    """The engine that this lakehouse's state file names, if its process lives."""
+    try:
+        state = json.loads(_state_file(settings).read_bytes())
+        engine = Engine(int(state["pid"]), int(state["port"]))
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+    return engine if _is_sail(engine.pid) else None
 
 
 def connect(settings: Settings) -> SparkSession:
@@ -102,6 +108,8 @@ def connect(settings: Settings) -> SparkSession:
             f" --lakehouse {settings.lakehouse} --port {settings.port}"
         )
     try:
+        # pyspark hands out the session it has, whatever the address asked for.
+        _forget_client()
         session: SparkSession = SparkSession.builder.remote(settings.remote).getOrCreate()
         # The client's own policy tries a dead engine for ten minutes.
         session.client.set_retry_policies([DefaultPolicy(max_retries=4)])
@@ -151,9 +159,17 @@ def _start(settings: Settings) -> Engine:
 
 
 def _forget_client() -> None:
-    """Drop this process's client of an engine that is gone: a new one knows nothing of it."""
+    """Drop this process's client, if it has one: its engine may be gone, or another lakehouse's.
+
+    Closed, not stopped: a stop ends the session for all clients, and a client left open asks an
+    engine that is gone for its farewell when the process exits.
+    """
+    if "pyspark.sql.connect.session" not in sys.modules:
+        return
     from pyspark.sql.connect.session import SparkSession
 
+    if SparkSession._default_session is not None:
+        SparkSession._default_session.client.close()
     SparkSession._default_session = None
     SparkSession._active_session = threading.local()
 

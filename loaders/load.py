@@ -9,6 +9,7 @@ happened, so the next start finishes it: nothing twice, nothing lost.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -122,7 +123,7 @@ class Loader:
         return report
 
     def _commit(self, plan: Plan, report: LoadReport | None = None) -> None:
-        table = _rows(plan, self._settings.landing)
+        table, read = _rows(plan, self._settings.landing)
         write_deltalake(
             str(self._settings.table("bronze", plan.feed)),
             table,
@@ -131,18 +132,19 @@ class Loader:
                 app_transactions=[Transaction(_application(plan.feed), plan.ingest_id)]
             ),
         )
-        self._close(plan)
+        self._close(plan, read)
         if report is not None:
             report.rows[plan.feed] = report.rows.get(plan.feed, 0) + table.num_rows
             report.files.extend(plan.files)
             if "defect" in table.column_names:
                 report.warnings.extend(_defects(table))
 
-    def _close(self, plan: Plan) -> None:
-        fresh = [file for file in plan.files if file.identity not in self._done[plan.feed]]
-        lines = "".join(f"{plan.ingest_id}\t{file.identity}\n" for file in fresh)
+    def _close(self, plan: Plan, read: Iterable[LandedFile] = ()) -> None:
+        # A file put back or replaced since it was planned is the delivery that was read.
+        identities = {file.identity for file in (*plan.files, *read)} - self._done[plan.feed]
+        lines = "".join(f"{plan.ingest_id}\t{identity}\n" for identity in sorted(identities))
         append_durably(_ledger_path(self._settings, plan.feed), lines.encode())
-        self._done[plan.feed].update(file.identity for file in fresh)
+        self._done[plan.feed].update(identities)
         self._plan_path(plan.feed).unlink()
 
     def _finish_interrupted(self, feed: str) -> None:
@@ -230,18 +232,23 @@ def _batches(files: list[LandedFile], batch_bytes: int) -> Iterable[tuple[Landed
         yield tuple(batch)
 
 
-def _rows(plan: Plan, landing: Path) -> pa.Table:
+def _rows(plan: Plan, landing: Path) -> tuple[pa.Table, list[LandedFile]]:
+    """The rows of the planned files, and the files as they were when they were read."""
     schema = SCHEMAS[plan.feed]
     tables = []
+    read: list[LandedFile] = []
     first_line = 1
     for file in plan.files:
         try:
-            data = (landing / file.path).read_bytes()
+            with (landing / file.path).open("rb") as handle:
+                status = os.fstat(handle.fileno())
+                data = handle.read()
         except OSError as error:
             raise UserError(
                 f"{landing / file.path} landed but cannot be read ({error.strerror}); put it "
                 f"back or make it readable, then start again: its batch waits"
             ) from error
+        read.append(LandedFile(status.st_mtime_ns, file.path, status.st_size))
         columns = rows_of(plan.feed, data)
         count = len(columns["source_line"])
         columns["ingest_id"] = [plan.ingest_id] * count
@@ -251,7 +258,7 @@ def _rows(plan: Plan, landing: Path) -> pa.Table:
         columns["source_file"] = [file.path] * count
         columns["received_at"] = [plan.received_at] * count
         tables.append(pa.table({name: columns[name] for name in schema.names}, schema=schema))
-    return pa.concat_tables(tables) if tables else schema.empty_table()
+    return pa.concat_tables(tables) if tables else schema.empty_table(), read
 
 
 def _defects(table: pa.Table) -> list[str]:

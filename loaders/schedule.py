@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from loaders import engine
 from loaders.config import Settings
 from loaders.files import only_holder
+from loaders.landing import MESSAGES, feed_of
 from loaders.load import Loader, LoadReport
 from loaders.warehouse import BuildReport, Warehouse
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # The first build makes all, seeds included, and tests it; the next only what new data change.
 FULL_BUILD = ("build", "--exclude", "resource_type:unit_test", "tag:full")
 SHORT_BUILD = ("build", "--selector", "short_schedule")
+# What reads nothing but counts or items has nothing to do on a tick that brought none.
+CHANGES_BUILD = ("build", "--selector", "changes_only")
 IDLE_SECONDS = 0.2
 RETRY_SECONDS = 5.0
 
@@ -51,6 +54,7 @@ class Schedule:
         self._stack = ExitStack()
         self._unbuilt: list[LandedFile] = []
         self._build_is_due = True  # whatever an earlier, killed run left unbuilt
+        self._attach_is_due = False
         self._retry_at = 0.0
 
     def __enter__(self) -> Schedule:
@@ -99,10 +103,15 @@ class Schedule:
                 time.sleep(IDLE_SECONDS)
 
     def _build(self) -> BuildReport:
-        if self._settings.target == "local" and engine.running(self._settings) is None:
+        # A dead engine is started again, and one that forgot a table is told of it.
+        if self._attach_is_due or (
+            self._settings.target == "local" and engine.running(self._settings) is None
+        ):
             self._attach_engine()
-        arguments = FULL_BUILD if self._full_build else SHORT_BUILD
-        report = self._warehouse.invoke(*arguments)
+        arrived = {feed_of(file.path) for file in self._unbuilt}
+        short_build = CHANGES_BUILD if arrived == {MESSAGES} else SHORT_BUILD
+        report = self._warehouse.invoke(*(FULL_BUILD if self._full_build else short_build))
+        self._attach_is_due = not report.succeeded
         if report.succeeded:
             self._full_build = False
         return report

@@ -3,6 +3,8 @@
 #}
 {% macro whole_number(column, data_type) -%}
     case
+        -- JSON's -0, as Sail spells it.
+        when {{ column }} = '-0.0' then cast(0 as {{ data_type }})
         -- The second condition because `$` may also match before a line end.
         when {{ column }} rlike '^-?[0-9]{1,18}$' and not {{ column }} rlike '[^-0-9]'
             then try_cast({{ column }} as {{ data_type }})
@@ -19,6 +21,7 @@
         when
             {{ column }} rlike '^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$'
             and length({{ column }}) = 19
+            and {{ column }} >= '0001'
             then try_to_timestamp({{ column }}, 'yyyy-MM-dd HH:mm:ss')
     end
 {%- endmacro %}

@@ -113,7 +113,8 @@ def test_the_vectorised_stock_equals_one_event_after_the_other() -> None:
         events.append((at, 0, int(wanted.key[row]), effect, whole, row))
     dropped = 0
     in_order = sorted(events, key=lambda event: (event[0], event[1], event[5]))
-    for _, _, key, effect, whole, row in in_order:
+    for _, _, key, wanted_effect, whole, row in in_order:
+        effect = wanted_effect
         if stock[key] + effect < 0:
             effect = 0 if whole else -int(stock[key])
             dropped += 1

@@ -79,7 +79,13 @@ typed as (
         coalesce(item_position + 1, 0) as line_number,
         coalesce(item_body, body) as raw,
         item_position is not null as is_item,
-        nullif(trim(message.trans_id), '') as trans_id,
+        -- Any text, or a whole number as its text; from_json makes text of true, [] and {} as well.
+        case
+            when
+                message.trans_id rlike '\\S'
+                and not body rlike '"trans_id"\\s*:\\s*(true|false|\\{|\\[|-?[0-9]+[.eE])'
+                then message.trans_id
+        end as trans_id,
         {{ whole_number('message.store_id', 'int') }} as store_id,
         {{ whole_number('message.fulfillment_store_id', 'int') }} as fulfillment_store_id,
         {{ whole_number('message.change_type_id', 'int') }} as change_type_id,

@@ -1,0 +1,183 @@
+"""The load killed at each of its steps: the next start leaves every file in bronze exactly once."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+
+import loaders.load
+from loaders.config import Settings
+from loaders.errors import UserError
+from loaders.landing import FEEDS, publish
+from loaders.load import Loader, ledger_of
+
+FILES = {
+    "reference/items_1.csv": "item_id,name,supplier_id,safety_stock_quantity\n1,Tea,7,3\n",
+    "store_001/counts/1.csv": "item_id,employee_id,store_id,date_time,quantity\n"
+    "1,9,1,2021-01-01 08:00:00,10\n2,9,1,2021-01-01 08:00:00,20\n",
+    "online/changes/1.json": '{"trans_id": "A"}\nnot json\n',
+    "store_001/changes/1.json": '{"trans_id": "B"}\n',
+    "store_001/changes/a name with\ttab, \u00e9 and\nline end.json": '{"trans_id": "C"}\n',
+    "store_001/changes/empty.json": "",
+}
+LINES = Counter({"pos_items": 1, "pos_count_rows": 2, "pos_messages": 4})
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nothing catches it but the test."""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    for path, text in FILES.items():
+        publish(tmp_path / "landing" / path, text.encode())
+    return Settings(tmp_path / "landing", tmp_path / "lakehouse")
+
+
+def rows_in(settings: Settings) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for feed in FEEDS:
+        table = DeltaTable(str(settings.table("bronze", feed))).to_pyarrow_table()
+        found[feed] = table.num_rows
+        numbers = sorted(set(table["ingest_id"].to_pylist()))
+        assert numbers == list(range(1, len(numbers) + 1)), "a gap in the numbers of the commits"
+        places = zip(
+            table["source_file"].to_pylist(), table["source_line"].to_pylist(), strict=True
+        )
+        assert max(Counter(places).values(), default=1) == 1, "a line twice"
+    return found
+
+
+def load(settings: Settings, batch_bytes: int = 30) -> None:
+    with Loader(settings) as loader:
+        loader.load(batch_bytes=batch_bytes)
+
+
+def kill_at(call: int, when: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, killed at its call number `call`, before, halfway or after."""
+    numbers = itertools.count(1)
+
+    def killed(*arguments: Any, **named: Any) -> Any:
+        if next(numbers) != call:
+            return function(*arguments, **named)
+        if when == "halfway":
+            path, data = arguments
+            function(path, data[: len(data) // 2])
+        elif when == "after":
+            function(*arguments, **named)
+        raise Killed
+
+    return killed
+
+
+STEPS = [
+    ("write_atomically", "before"),
+    ("write_atomically", "after"),
+    ("write_deltalake", "before"),
+    ("write_deltalake", "after"),
+    ("append_durably", "before"),
+    ("append_durably", "halfway"),
+    ("append_durably", "after"),
+    ("unlink", "before"),
+    ("unlink", "after"),
+]
+
+
+def arm(patch: pytest.MonkeyPatch, step: str, when: str, call: int) -> None:
+    if step == "unlink":
+        patch.setattr(Path, "unlink", kill_at(call, when, Path.unlink))
+    else:
+        patch.setattr(loaders.load, step, kill_at(call, when, getattr(loaders.load, step)))
+
+
+@pytest.mark.parametrize("call", [1, 2, 4])
+@pytest.mark.parametrize(("step", "when"), STEPS)
+def test_killed_at_any_step_each_file_is_loaded_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, step: str, when: str, call: int
+) -> None:
+    with monkeypatch.context() as patch:
+        arm(patch, step, when, call)
+        with pytest.raises(Killed):
+            load(settings)
+    load(settings)
+    assert rows_in(settings) == LINES
+    assert sum(len(ledger_of(settings, feed)) for feed in FEEDS) == len(FILES)
+    load(settings)
+    assert rows_in(settings) == LINES
+    assert not list(settings.state.glob("*.plan.json"))
+
+
+@pytest.mark.parametrize(("step", "when"), STEPS)
+@pytest.mark.parametrize(("again", "at"), [STEPS[3], STEPS[5], STEPS[7]])
+def test_killed_again_while_it_recovers(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, step: str, when: str, again: str, at: str
+) -> None:
+    for each, moment in ((step, when), (again, at)):
+        with monkeypatch.context() as patch:
+            arm(patch, each, moment, 1)
+            with pytest.raises(Killed):
+                load(settings)
+    load(settings)
+    assert rows_in(settings) == LINES
+
+
+def test_files_that_land_between_the_kill_and_the_next_start_are_loaded_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        arm(patch, "write_deltalake", "after", 1)
+        with pytest.raises(Killed):
+            load(settings)
+    publish(settings.landing / "store_001/changes/2.json", b'{"trans_id": "D"}\n')
+    load(settings)
+    assert rows_in(settings) == LINES + Counter({"pos_messages": 1})
+
+
+def test_a_file_that_is_replaced_is_another_delivery(settings: Settings) -> None:
+    load(settings)
+    publish(settings.landing / "store_001/changes/1.json", b'{"trans_id": "B"}\n{"n": 2}\n')
+    with Loader(settings) as loader:
+        assert loader.load().rows == {"pos_messages": 2}
+
+
+def test_a_planned_file_that_is_gone_is_a_sentence_and_its_batch_waits(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        arm(patch, "write_deltalake", "before", 1)
+        with pytest.raises(Killed):
+            load(settings)
+    planned = settings.landing / "reference/items_1.csv"
+    elsewhere = planned.rename(settings.landing / ".elsewhere")
+    with pytest.raises(UserError, match=r"items_1\.csv landed but cannot be read"):
+        load(settings)
+    elsewhere.rename(planned)
+    load(settings)
+    assert rows_in(settings) == LINES
+
+
+def test_a_second_loader_is_refused_with_a_sentence(settings: Settings) -> None:
+    with (
+        Loader(settings),
+        pytest.raises(UserError, match=r"another process \(pid \d+\) is already loading"),
+        Loader(settings),
+    ):
+        pass
+    load(settings)
+    assert rows_in(settings) == LINES
+
+
+def test_one_commit_after_the_other_numbers_grow(settings: Settings) -> None:
+    with Loader(settings) as loader:
+        for batch in range(3):
+            publish(settings.landing / f"online/changes/more_{batch}.json", b"{}\n")
+            loader.load()
+    rows_in(settings)
+    table = DeltaTable(str(settings.table("bronze", "pos_messages"))).to_pyarrow_table()
+    assert set(table["ingest_id"].to_pylist()) == {1, 2, 3}

@@ -1,0 +1,136 @@
+"""The schedule builds when something arrived, and says so when a build fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import loaders.schedule
+from loaders.errors import UserError
+from loaders.schedule import Schedule
+from loaders.warehouse import BuildReport
+from tests.builds.worlds import Station, World, differences, message
+
+
+@pytest.fixture
+def invoked(
+    station: Station, world: World, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[tuple[str, ...]]]:
+    """The dbt commands that the schedule gave; its dbt is the station's, which has parsed."""
+    commands: list[tuple[str, ...]] = []
+
+    class Recorded:
+        def __init__(self, _settings: object) -> None: ...
+
+        def invoke(self, *arguments: str) -> BuildReport:
+            commands.append(arguments)
+            return station.warehouse.invoke(*arguments)
+
+    monkeypatch.setattr(loaders.schedule, "Warehouse", Recorded)
+    yield commands
+
+
+def test_it_builds_only_when_something_arrived(
+    world: World, invoked: list[tuple[str, ...]]
+) -> None:
+    world.land_messages(message("A", "09:00:00", (1, -1)))
+    with Schedule(world.settings) as schedule:
+        first = schedule.tick()
+        assert first.build is not None
+        assert not first.failed, first.build.failures
+        assert len(first.lags) == 1
+        assert world.on_hand(1, 1) == -1
+
+        idle = schedule.tick()
+        assert idle.load.is_empty
+        assert idle.build is None
+
+        world.land_messages(message("B", "10:00:00", (1, -2)))
+        world.land_counts((2, 9, 1, "2021-01-01 08:00:00", 10))
+        second = schedule.tick()
+        assert second.build is not None
+        assert not second.failed, second.build.failures
+        assert second.load.rows == {"pos_messages": 1, "pos_count_rows": 1}
+        assert world.on_hand(1, 1) == -3
+    assert [command[0] for command in invoked] == ["build", "build"]
+    assert "--selector" not in invoked[0], "the first build makes everything"
+    assert invoked[1] == ("build", "--selector", "short_schedule")
+    assert differences(world) == []
+
+
+def test_what_a_killed_run_left_unbuilt_is_built_at_the_start(
+    world: World, invoked: list[tuple[str, ...]]
+) -> None:
+    world.land_messages(message("A", "09:00:00", (1, -1)))
+    world.load()
+    with Schedule(world.settings) as schedule:
+        tick = schedule.tick()
+    assert tick.load.is_empty
+    assert tick.build is not None
+    assert world.on_hand(1, 1) == -1
+
+
+def test_a_failed_build_is_tried_again_and_forgets_nothing(
+    world: World, station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[bool] = [False, True]
+
+    class Failing:
+        def __init__(self, _settings: object) -> None: ...
+
+        def invoke(self, *_arguments: str) -> BuildReport:
+            succeeded = answers.pop(0)
+            return BuildReport(0.1, succeeded, [] if succeeded else ["a_model: it broke"])
+
+    monkeypatch.setattr(loaders.schedule, "Warehouse", Failing)
+    monkeypatch.setattr(loaders.schedule, "RETRY_SECONDS", 0.0)
+    world.land_messages(message("A", "09:00:00", (1, -1)))
+    with Schedule(world.settings) as schedule:
+        failed = schedule.tick()
+        assert failed.failed
+        assert failed.lags == []
+        again = schedule.tick()
+        assert again.build is not None
+        assert again.build.succeeded
+        assert len(again.lags) == 1, "the file of the failed build counts as built now"
+        assert schedule.tick().build is None
+
+
+def test_a_failed_build_waits_before_it_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        def __init__(self, _settings: object) -> None: ...
+
+        def invoke(self, *_arguments: str) -> BuildReport:
+            return BuildReport(0.1, False, ["a_model: it broke"])
+
+    monkeypatch.setattr(loaders.schedule, "Warehouse", Failing)
+    with Schedule(world.settings) as schedule:
+        assert schedule.tick().failed
+        world.land_messages(message("A", "09:00:00", (1, -1)))
+        waiting = schedule.tick()
+        assert waiting.build is None
+        assert waiting.load.rows == {"pos_messages": 1}, "loading goes on"
+
+
+def test_a_second_schedule_is_refused_with_a_sentence(
+    world: World, invoked: list[tuple[str, ...]]
+) -> None:
+    with (
+        Schedule(world.settings),
+        pytest.raises(UserError, match="already building on a schedule for this lakehouse"),
+        Schedule(world.settings),
+    ):
+        pass
+    with Schedule(world.settings):
+        pass  # and what was refused left no lock behind
+
+
+def test_it_stops_between_two_ticks(world: World, invoked: list[tuple[str, ...]]) -> None:
+    ticks: list[Any] = []
+    with Schedule(world.settings) as schedule:
+        schedule.run(ticks.append, lambda: len(ticks) == 2)
+    assert [tick.build is not None for tick in ticks] == [True, False]
