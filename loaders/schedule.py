@@ -6,13 +6,14 @@ it, so an event waits at most one build for its own, and two builds can never ov
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from loaders import engine
+from loaders import engine, turns
 from loaders.config import Settings
 from loaders.files import only_holder
 from loaders.landing import MESSAGES, feed_of
@@ -20,6 +21,8 @@ from loaders.load import Loader, LoadReport
 from loaders.warehouse import BuildReport, Warehouse
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from loaders.landing import LandedFile
 
 # The first build makes all, seeds included, and tests it; the next only what new data change.
@@ -55,6 +58,7 @@ class Schedule:
         self._unbuilt: list[LandedFile] = []
         self._build_is_due = True  # whatever an earlier, killed run left unbuilt
         self._attach_is_due = False
+        self._session: SparkSession | None = None
         self._retry_at = 0.0
 
     def __enter__(self) -> Schedule:
@@ -63,6 +67,9 @@ class Schedule:
             self._stack.enter_context(only_holder(lock, doing="building on a schedule"))
             self._loader = self._stack.enter_context(Loader(self._settings))
             self._attach_engine()
+            if self._session is not None:
+                turns.end_own(self._session)
+            os.environ[turns.OWNER_VARIABLE] = turns.SCHEDULE
             self._warehouse = Warehouse(self._settings)
             self._full_build = True
         except BaseException:
@@ -108,6 +115,8 @@ class Schedule:
             self._settings.target == "local" and engine.running(self._settings) is None
         ):
             self._attach_engine()
+        if self._session is not None:
+            turns.wait(self._session)
         arrived = {feed_of(file.path) for file in self._unbuilt}
         short_build = CHANGES_BUILD if arrived == {MESSAGES} else SHORT_BUILD
         report = self._warehouse.invoke(*(FULL_BUILD if self._full_build else short_build))
@@ -119,6 +128,7 @@ class Schedule:
     def _attach_engine(self) -> None:
         if self._settings.target == "local":
             engine.up(self._settings)
+            self._session = engine.connect(self._settings)
         elif self._settings.target == "spark":
             from loaders import catalog, spark
 

@@ -1,0 +1,78 @@
+{#
+    One writing dbt at a time on the embedded engine. Two that merge into one table at once do no
+    harm, one of them is refused; but it should wait and not fail. The turn is a view in the session
+    that all clients share, and `if not exists` decides who gets it. `pos run` waits in Python
+    (loaders/turns.py), since Jinja cannot sleep: here, looking again and again is the waiting.
+
+    A turn older than a minute is taken for that of a run that was killed.
+#}
+{% macro take_turn() %}
+    {% if turns_are_taken() %}
+        {% set turn = namespace(is_mine=false) %}
+        {% for attempt in range(10000) %}
+            {% if not turn.is_mine %}
+                {% set now = modules.datetime.datetime.now().timestamp() | int %}
+                {% set turn_sql %}
+                    as select
+                        '{{ invocation_id }}' as invocation_id,
+                        '{{ env_var("POS_TURN_OWNER", "by_hand") }}' as turn_owner,
+                        'taken_at={{ now }};' as taken_at
+                {% endset %}
+                {% do run_query('create view if not exists default.dbt_turn ' ~ turn_sql) %}
+                {% set found = run_query("show table extended in default like 'dbt_turn'").rows %}
+                {% set holder = found[0][3] if found else '' %}
+                {% set taken_at = modules.re.search('taken_at=([0-9]+);', holder) %}
+                {% if invocation_id in holder %}
+                    {% set turn.is_mine = true %}
+                    {% if not loop.first %}
+                        {% do cache_tables_made_meanwhile() %}
+                    {% endif %}
+                {% elif taken_at and now - (taken_at.group(1) | int) > 60 %}
+                    {% do run_query('create or replace view default.dbt_turn ' ~ turn_sql) %}
+                {% endif %}
+            {% endif %}
+        {% endfor %}
+        {% if not turn.is_mine %}
+            {% do exceptions.raise_compiler_error(
+                'Another dbt has been building in this lakehouse for over a minute; wait for it.'
+            ) %}
+        {% endif %}
+    {% endif %}
+    {{ return('') }}
+{% endmacro %}
+
+
+{#
+    dbt asked which tables there are before it waited. What the other run has made since is there
+    too, or dbt would try to create it.
+#}
+{% macro cache_tables_made_meanwhile() %}
+    {% for schema in ['silver', 'gold'] %}
+        {% do run_query('create schema if not exists ' ~ schema) %}
+        {% for row in run_query('show tables in ' ~ schema).rows if row[0] == schema %}
+            {% do adapter.cache_added(api.Relation.create(
+                schema=schema, identifier=row[1], type='table', is_delta=true
+            )) %}
+        {% endfor %}
+    {% endfor %}
+{% endmacro %}
+
+
+{# After a run: let the next one in. #}
+{% macro end_turn() %}
+    {% if turns_are_taken() %}
+        {% set found = run_query("show table extended in default like 'dbt_turn'").rows %}
+        {% if found and invocation_id in found[0][3] %}
+            {% do run_query('drop view if exists default.dbt_turn') %}
+        {% endif %}
+    {% endif %}
+    {{ return('') }}
+{% endmacro %}
+
+
+{# Only where sessions are shared, which the profile says by its host, and only where dbt writes. #}
+{% macro turns_are_taken() %}
+    {{ return(
+        execute and target.host == 'embedded' and flags.WHICH in ['build', 'run', 'seed', 'snapshot']
+    ) }}
+{% endmacro %}
