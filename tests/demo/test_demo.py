@@ -18,6 +18,8 @@ MONTH = [
     *("--malformed", "0.01", "--unknown-item", "0.01", "--conflicting", "0.01"),
 ]
 KILLS = 10
+README = Path(__file__).parents[2] / "README.md"
+README_QUERIES = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
 EQUAL = "inventory equals the simulator's truth for all"
 
 
@@ -56,6 +58,13 @@ def test_ends_with_the_truth_and_goes_on_from_there(places):
     assert EQUAL in second
     assert "event clock 2021-01-0" in second
     assert lines_in(second) > lines_in(first)
+    for block in README_QUERIES:
+        query = [sys.executable, "-c", block]
+        done = subprocess.run(
+            query, cwd=places["lakehouse"].parent, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "store_001" in done.stdout
 
 
 def test_interrupted_it_stops_cleanly_and_goes_on(places):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -28,7 +26,6 @@ ROWS: list[tuple[int, int, int, int, datetime]] = [
     (31, 4, 502, 0, EARLY),
     (31, 4, 500, 7, EARLY),
 ]
-REAL = os.environ.get("POS_COMPLETE_JOURNEY")
 
 
 def _table(rows: list[tuple[int, int, int, int, datetime]]) -> pa.Table:
@@ -181,17 +178,3 @@ def test_errors_say_what_is_wrong(parquet: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="1 empty values in quantity"):
         write_replay(text, landing)
     assert not landing.exists()
-
-
-@pytest.mark.skipif(REAL is None, reason="POS_COMPLETE_JOURNEY does not name the real file")
-def test_the_first_hundred_thousand_rows_of_the_real_file(tmp_path: Path) -> None:
-    assert REAL is not None
-    summary = write_replay(Path(REAL), tmp_path, limit=100_000)
-    messages = _lines(tmp_path)
-    quantities = [line["quantity"] for message in messages for line in message["items"]]
-    assert len(messages) == summary.messages == 10_199
-    assert len(quantities) == 100_000
-    assert sum(quantities) == summary.quantity == -9_233_125
-    if REAL.endswith(".parquet"):
-        source = pq.read_table(REAL, columns=["quantity"]).slice(0, 100_000)
-        assert sum(quantities) == -pc.sum(source["quantity"]).as_py()
