@@ -2,6 +2,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TARGET ?= local
 VENV := .venv
+# A pip that fails must fail the target, also when its words go through sed.
+SHELL := /bin/bash
+.SHELLFLAGS := -e -o pipefail -c
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -22,9 +25,9 @@ $(READY): requirements.lock pyproject.toml
 	@awk '/^(setuptools|wheel)==/ {take = 1} take {print} take && !/\\$$/ {take = 0}' requirements.lock > $(VENV)/build.lock
 	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r $(VENV)/build.lock
 	$(BIN)/pip install --disable-pip-version-check --no-deps --require-hashes --no-build-isolation -r requirements.lock \
-		| grep --line-buffered -E '^(Collecting|Building|Installing|ERROR)'
+		| sed -n -E '/^(Collecting|Building|Installing|ERROR)/p'
 	@$(BIN)/pip check
-	@$(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@PYTHONWARNINGS=ignore $(BIN)/pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m loaders.jars
 	@touch $(READY)
 
