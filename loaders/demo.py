@@ -166,11 +166,18 @@ def _verdict(comparison: Comparison) -> str:
 
 def _what_next(settings: Settings, month: Path) -> str:
     table = settings.table("gold", "inventory_current")
-    return f"""
-What to look at next
-  query the table   .venv/bin/python -c "import polars as pl; \\
-                    print(pl.read_delta('{table}').sort('on_hand_quantity').head())"
-  lineage and docs  make docs
-  go on from here   make run            (the next days), or at the pace of the seed:
-                    .venv/bin/pos play {month} --speed 10 &  .venv/bin/pos run
-  stop the engine   make down"""
+    landing = f"--landing {settings.landing}"
+    places = f"{landing} --lakehouse {settings.lakehouse} --port {settings.port}"
+    target = "" if settings.target == "local" else f" TARGET={settings.target}"
+    lines = [
+        "What to look at next",
+        '  query the table   .venv/bin/python -c "import polars as pl; '
+        f"print(pl.read_delta('{table}').sort('on_hand_quantity').head())\"",
+        "  lineage and docs  make docs",
+        f"  the next days     make run{target}",
+        f"  at the seed's pace  .venv/bin/pos play {month} --speed 10 {landing} &",
+        f"                      .venv/bin/pos run {places} --target {settings.target}",
+    ]
+    if settings.target == "local":
+        lines.append(f"  stop the engine   .venv/bin/pos down {places.removeprefix(landing + ' ')}")
+    return "\n" + "\n".join(lines)
