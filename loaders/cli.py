@@ -88,13 +88,12 @@ def simulate(out: Path, seed: int, days: int, items: int, lines: int, **faults: 
 @_places("landing")
 def play(month: Path, speed: str, until: datetime | None, landing: Path | None) -> None:
     """Play a simulated month into the landing folder as its event clock passes."""
-    from loaders.files import only_holder
-    from loaders.playback import Month
+    from loaders.playback import Month, only_player
     from loaders.playback import play as play_month
 
     settings = settings_from(landing=landing)
     stop = _stop_on_signals()
-    with only_holder(settings.landing / "_playback.lock", doing="playing"):
+    with only_player(settings.landing):
         clock = play_month(
             Month(month),
             settings.landing,

@@ -21,8 +21,7 @@ from loaders.check import Comparison, compare_with_truth
 from loaders.clock import percentile
 from loaders.config import Settings
 from loaders.errors import UserError
-from loaders.files import only_holder
-from loaders.playback import Month, play, progress_of
+from loaders.playback import Month, only_player, play, progress_of
 from loaders.schedule import IDLE_SECONDS, Schedule
 from loaders.simulator import Config, simulate, write_month
 from loaders.view import Figures, View
@@ -62,8 +61,7 @@ def run_demo(
     figures = Figures()
     until = next_stop(month, settings.landing, days)
     with ExitStack() as stack:
-        lock = settings.landing / "_playback.lock"
-        stack.enter_context(only_holder(lock, doing="playing"))
+        stack.enter_context(only_player(settings.landing))
         tell(f"starting the engine and dbt (target {settings.target}) ...")
         schedule = stack.enter_context(Schedule(settings))
         view = stack.enter_context(View(console))
@@ -140,6 +138,7 @@ class _Player(threading.Thread):
 def _conclude(
     settings: Settings, month: Month, clock: datetime, figures: Figures, tell: Callable[[str], None]
 ) -> bool:
+    figures.refresh(settings.lakehouse)
     comparison = compare_with_truth(settings.lakehouse, month.folder, clock)
     tell(
         f"\nevent clock {clock:%Y-%m-%d %H:%M:%S}: {figures.lines:,} lines in, "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loaders.errors import UserError
-from loaders.files import write_atomically
+from loaders.files import only_holder, write_atomically
 from loaders.landing import REFERENCE, publish
 
 STATE_NAME = "_playback.json"
@@ -121,6 +122,11 @@ class Month:
             if last > first:
                 lines = bodies.slice(first, last - first).to_pylist()
                 yield f"{pos}/changes/{name}.json", ("\n".join(lines) + "\n").encode()
+
+
+def only_player(landing: Path) -> AbstractContextManager[None]:
+    """The lock of whoever plays into ``landing``; :class:`UserError` when somebody does."""
+    return only_holder(landing / "_playback.lock", doing="playing")
 
 
 def play(

@@ -56,8 +56,8 @@ class Schedule:
         self._settings = settings
         self._stack = ExitStack()
         self._unbuilt: list[LandedFile] = []
-        self._build_is_due = True  # whatever an earlier, killed run left unbuilt
-        self._attach_is_due = False
+        self._full_build = True  # until one has succeeded: whatever an earlier run left unbuilt
+        self._last_failed = False
         self._session: SparkSession | None = None
         self._retry_at = 0.0
 
@@ -71,7 +71,6 @@ class Schedule:
                 turns.end_own(self._session)
             os.environ[turns.OWNER_VARIABLE] = turns.SCHEDULE
             self._warehouse = Warehouse(self._settings)
-            self._full_build = True
         except BaseException:
             self._stack.close()
             raise
@@ -83,16 +82,15 @@ class Schedule:
     @property
     def is_settled(self) -> bool:
         """True when all that was loaded is built."""
-        return not self._unbuilt and not self._build_is_due
+        return not self._unbuilt and not self._full_build
 
     def tick(self) -> Tick:
         """Load what has landed and, if there is anything unbuilt, build."""
         load = self._loader.load()
         self._unbuilt.extend(load.files)
-        if not (self._unbuilt or self._build_is_due) or time.monotonic() < self._retry_at:
+        if self.is_settled or time.monotonic() < self._retry_at:
             return Tick(load, None)
         build = self._build()
-        self._build_is_due = not build.succeeded
         if not build.succeeded:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             return Tick(load, build)
@@ -111,7 +109,7 @@ class Schedule:
 
     def _build(self) -> BuildReport:
         # A dead engine is started again, and one that forgot a table is told of it.
-        if self._attach_is_due or (
+        if self._last_failed or (
             self._settings.target == "local" and engine.running(self._settings) is None
         ):
             self._attach_engine()
@@ -120,9 +118,8 @@ class Schedule:
         arrived = {feed_of(file.path) for file in self._unbuilt}
         short_build = CHANGES_BUILD if arrived == {MESSAGES} else SHORT_BUILD
         report = self._warehouse.invoke(*(FULL_BUILD if self._full_build else short_build))
-        self._attach_is_due = not report.succeeded
-        if report.succeeded:
-            self._full_build = False
+        self._last_failed = not report.succeeded
+        self._full_build = self._full_build and self._last_failed
         return report
 
     def _attach_engine(self) -> None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 TARGET = "spark"
 
-__all__ = ["java_home_or_advice", "parameters", "session"]
-
 
 def session(settings: Settings) -> SparkSession:
     """The classic Spark session of the profile's target ``spark``, started if there is none.

@@ -32,7 +32,7 @@ class Figures:
     lines: int = 0
     count_rows: int = 0
     builds: int = 0
-    failed_builds: int = 0
+    is_stale: bool = False
     last_build_seconds: float = math.nan
     lags: list[float] = field(default_factory=list)
     low_stock: int | None = None
@@ -44,11 +44,18 @@ class Figures:
         self.count_rows += tick.load.rows.get("pos_count_rows", 0)
         if tick.build is not None:
             self.builds += 1
-            self.failed_builds += not tick.build.succeeded
+            self.is_stale = True
             self.last_build_seconds = tick.build.seconds
         self.lags.extend(tick.lags)
 
-    def read_gold(self, lakehouse: Path) -> None:
+    def refresh(self, lakehouse: Path) -> None:
+        """Read what is shown of the tables, if there was a build since it was last read."""
+        if self.is_stale:
+            self._read_gold(lakehouse)
+            self._read_lines(lakehouse)
+            self.is_stale = False
+
+    def _read_gold(self, lakehouse: Path) -> None:
         """Refresh what is shown of the inventory from the Delta table itself."""
         path = lakehouse / "gold" / "inventory_current"
         if not DeltaTable.is_deltatable(str(path)):
@@ -79,7 +86,7 @@ class Figures:
             for row in changed.take(newest).to_pylist()
         ]
 
-    def read_lines(self, lakehouse: Path) -> None:
+    def _read_lines(self, lakehouse: Path) -> None:
         """Refresh the number of message lines taken in, from the books of the intake."""
         path = lakehouse / "silver" / "int_pos__loads_reconciled"
         if DeltaTable.is_deltatable(str(path)):
@@ -117,23 +124,22 @@ class View:
         for failure in tick.build.failures if tick.build else []:
             self.say(f"build failed: {failure}")
         figures.add(tick)
-        if tick.build is not None:
-            figures.read_gold(lakehouse)
-            figures.read_lines(lakehouse)
-        self.show(figures)
+        self.show(figures, lakehouse)
 
     def say(self, message: str) -> None:
         """A message that stays on the screen: a warning, a failure."""
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
-    def show(self, figures: Figures) -> None:
-        """Draw the figures as they stand."""
+    def show(self, figures: Figures, lakehouse: Path) -> None:
+        """Draw the figures as they stand; what is not drawn is not read."""
         if not figures.builds:
             return
         if self._live:
+            figures.refresh(lakehouse)
             self._live.update(panel(figures), refresh=True)
         elif time.monotonic() >= self._line_at:
             self._line_at = time.monotonic() + LINE_SECONDS
+            figures.refresh(lakehouse)
             self.say(line(figures))
 
 

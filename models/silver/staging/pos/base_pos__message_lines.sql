@@ -30,20 +30,21 @@ change_types as (
 
 ),
 
+checked as (
+
+    select
+        *,
+        {{ is_json_object('body') }} as is_json
+    from messages
+
+),
+
 parsed as (
 
     select
-        ingest_id,
-        ingest_line,
-        source_file,
-        source_line,
-        received_at,
-        body,
-        {{ is_json_object('body') }} as is_json,
-        case
-            when {{ is_json_object('body') }} then from_json(body, '{{ message_fields }}')
-        end as message
-    from messages
+        *,
+        case when is_json then from_json(body, '{{ message_fields }}') end as message
+    from checked
 
 ),
 
