@@ -24,6 +24,9 @@ _RECEIPT = [
     pa.field("source_file", pa.string(), nullable=False),
     pa.field("source_line", pa.int32(), nullable=False),
     pa.field("received_at", pa.timestamp("us", tz="UTC"), nullable=False),
+    pa.field("landed_at", pa.timestamp("us", tz="UTC"), nullable=False),
+    pa.field("redrive_of_ingest_id", pa.int64()),
+    pa.field("redrive_of_ingest_line", pa.int64()),
 ]
 
 
@@ -42,7 +45,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 # ever append, and the table says so: a writer that would change history is refused.
 CONFIGURATION = {
     "delta.appendOnly": "true",
-    "delta.dataSkippingStatsColumns": "ingest_id,received_at",
+    "delta.dataSkippingStatsColumns": "ingest_id,received_at,landed_at,redrive_of_ingest_id",
 }
 
 

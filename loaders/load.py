@@ -1,6 +1,6 @@
 """The load: what has landed becomes bronze rows, each file exactly once.
 
-Every commit is planned ahead in a small file (number, time, files), then appended to the Delta
+Every commit is planned ahead in a small file (number, times, files), then appended to the Delta
 table together with an application transaction of the same number, then entered in the ledger.
 After a kill at any point the plan says what was meant and the table's log says whether it
 happened, so the next start finishes it: nothing twice, nothing lost.
@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError
 
@@ -38,6 +39,12 @@ class Plan:
     ingest_id: int
     received_at: datetime
     files: tuple[LandedFile, ...]
+    floor_us: int | None = None  # the latest landing that earlier calls of the load have loaded
+
+    def landed_us(self, file: LandedFile) -> int:
+        """When ``file`` landed, in microseconds; after all that earlier calls have loaded."""
+        modified_us = file.modified_ns // 1_000
+        return modified_us if self.floor_us is None else max(modified_us, self.floor_us + 1)
 
     def to_json(self) -> bytes:
         """The plan as its file's bytes."""
@@ -46,6 +53,7 @@ class Plan:
             "ingest_id": self.ingest_id,
             "received_at": self.received_at.isoformat(),
             "files": [asdict(file) for file in self.files],
+            "floor_us": self.floor_us,
         }
         return json.dumps(document).encode()
 
@@ -58,6 +66,7 @@ class Plan:
             document["ingest_id"],
             datetime.fromisoformat(document["received_at"]),
             tuple(LandedFile(**file) for file in document["files"]),
+            document["floor_us"],
         )
 
 
@@ -86,16 +95,20 @@ class Loader:
         self._settings = settings
         self._done: dict[str, set[str]] = {}
         self._warned: set[str] = set()
+        self._latest_us: int | None = None  # the latest landing in bronze
 
     def __enter__(self) -> Loader:
         self._lock = only_holder(self._settings.state / "loader.lock", doing="loading")
         self._lock.__enter__()
         try:
             create_bronze(self._settings)
+            refuse_older_bronze(self._settings)
             for feed in FEEDS:
                 self._mend_ledger(feed)
                 self._done[feed] = ledger_of(self._settings, feed)
                 self._finish_interrupted(feed)
+            landings = [_latest_landing_us(self._settings.table("bronze", feed)) for feed in FEEDS]
+            self._latest_us = _latest(*landings)
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
@@ -112,12 +125,14 @@ class Loader:
         report = LoadReport()
         found, ignored = scan(self._settings.landing)
         self._warn_of(ignored, report)
+        floor_us = self._latest_us
         for feed in FEEDS:
             waiting = [file for file in found[feed] if file.identity not in self._done[feed]]
             for number, files in enumerate(_batches(waiting, batch_bytes)):
                 if number == batches:
                     break
-                plan = Plan(feed, self._last_ingest_id(feed) + 1, datetime.now(UTC), files)
+                number_of_commit = self._last_ingest_id(feed) + 1
+                plan = Plan(feed, number_of_commit, datetime.now(UTC), files, floor_us)
                 write_atomically(self._plan_path(feed), plan.to_json())
                 self._commit(plan, report)
         return report
@@ -132,6 +147,7 @@ class Loader:
                 app_transactions=[Transaction(_application(plan.feed), plan.ingest_id)]
             ),
         )
+        self._latest_us = _latest(self._latest_us, _as_us(pc.max(table["landed_at"])))
         self._close(plan, read)
         if report is not None:
             report.rows[plan.feed] = report.rows.get(plan.feed, 0) + table.num_rows
@@ -190,6 +206,18 @@ def create_bronze(settings: Settings) -> None:
             DeltaTable.create(str(path), schema, mode="ignore", configuration=CONFIGURATION)
 
 
+def refuse_older_bronze(settings: Settings) -> None:
+    """:class:`UserError` where a bronze table lacks a column that is written today."""
+    for feed, schema in SCHEMAS.items():
+        path = settings.table("bronze", feed)
+        known = {field.name for field in open_table(path).schema().fields}
+        if missing := [name for name in schema.names if name not in known]:
+            raise UserError(
+                f"{path} has no {missing[0]}: the lakehouse {settings.lakehouse} was made by an "
+                f"older version; move it away and load again from {settings.landing}"
+            )
+
+
 def ledger_of(settings: Settings, feed: str) -> set[str]:
     """The identities of the files of ``feed`` that are in bronze."""
     path = _ledger_path(settings, feed)
@@ -213,6 +241,30 @@ def open_table(path: Path) -> DeltaTable:
 
 def _ledger_path(settings: Settings, feed: str) -> Path:
     return settings.state / f"{feed}.ledger.tsv"
+
+
+def _latest_landing_us(path: Path) -> int | None:
+    """The latest ``landed_at`` of a bronze table, from the files that may hold it.
+
+    The log's own maximum is cut to milliseconds, so it only says where to look.
+    """
+    table = open_table(path)
+    files = pa.table(table.get_add_actions(flatten=True))
+    files = files.filter(pc.greater(files["num_records"], 0))
+    if not files.num_rows:
+        return None
+    since = pc.field("landed_at") >= pc.max(files["max.landed_at"])
+    landings = table.to_pyarrow_dataset().to_table(columns=["landed_at"], filter=since)
+    return _as_us(pc.max(landings["landed_at"]))
+
+
+def _as_us(time: pa.Scalar) -> int | None:
+    microseconds = time.cast(pa.int64()).as_py()
+    return None if microseconds is None else int(microseconds)
+
+
+def _latest(*landings: int | None) -> int | None:
+    return max((landing for landing in landings if landing is not None), default=None)
 
 
 def _application(feed: str) -> str:
@@ -257,13 +309,16 @@ def _rows(plan: Plan, landing: Path) -> tuple[pa.Table, list[LandedFile]]:
         first_line += count
         columns["source_file"] = [file.path] * count
         columns["received_at"] = [plan.received_at] * count
+        columns["landed_at"] = [plan.landed_us(file)] * count
+        for name in ("redrive_of_ingest_id", "redrive_of_ingest_line"):
+            columns[name] = [None] * count
         tables.append(pa.table({name: columns[name] for name in schema.names}, schema=schema))
     return pa.concat_tables(tables) if tables else schema.empty_table(), read
 
 
 def _defects(table: pa.Table) -> list[str]:
     """One sentence per file that has rows with a defect: the first of them and how many."""
-    defective = table.filter(pa.compute.is_valid(table["defect"])).to_pylist()
+    defective = table.filter(pc.is_valid(table["defect"])).to_pylist()
     by_file: dict[str, list[dict[str, object]]] = {}
     for row in defective:
         by_file.setdefault(str(row["source_file"]), []).append(row)

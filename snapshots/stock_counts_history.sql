@@ -31,8 +31,10 @@ select
     quantity,
     employee_key,
     received_at,
+    landed_at,
     _ingest_id,
-    _ingest_line
+    _ingest_line,
+    _redrive_of_ingest_id
 from {{ ref('stg_pos__stock_counts') }}
 where _ingest_id > {{ cursor.after }}
 {% endsnapshot %}

@@ -141,12 +141,13 @@ def open_table(settings: Settings, table: str) -> DeltaTable:
 def business_columns(table: DeltaTable) -> dict[str, str]:
     """Names and types of the columns that must not depend on batching, time of day or engine.
 
-    Not those are cursors and origins (``_…``), dbt's own (``dbt_…``) and times of receipt.
+    Not those are cursors and origins (``_…``), dbt's own (``dbt_…``), times of receipt and landing.
     """
     return {
         field.name: str(field.type)
         for field in table.schema().fields
-        if not field.name.startswith(("_", "dbt_")) and field.name != "received_at"
+        if not field.name.startswith(("_", "dbt_"))
+        and field.name not in ("received_at", "landed_at")
     }
 
 

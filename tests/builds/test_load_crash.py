@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
 import loaders.load
+from loaders.bronze import SCHEMAS
 from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.landing import FEEDS, publish
@@ -26,6 +29,7 @@ FILES = {
     "store_001/changes/a name with\ttab, \u00e9 and\nline end.json": '{"trans_id": "C"}\n',
     "store_001/changes/empty.json": "",
 }
+FIRST_US = 1_600_000_000_000_000
 LINES = Counter({"pos_items": 1, "pos_count_rows": 2, "pos_messages": 4})
 
 
@@ -181,3 +185,92 @@ def test_one_commit_after_the_other_numbers_grow(settings: Settings) -> None:
     rows_in(settings)
     table = DeltaTable(str(settings.table("bronze", "pos_messages"))).to_pyarrow_table()
     assert set(table["ingest_id"].to_pylist()) == {1, 2, 3}
+
+
+# When a file landed: its modification time, but never before what earlier calls have loaded.
+
+
+def land(settings: Settings, path: str, modified_us: int) -> None:
+    """A file with one row in it, at `modified_us` after the first instant."""
+    header = FILES["store_001/counts/1.csv"].partition("\n")[0]
+    data = f"{header}\n1,9,1,2021-01-01 08:00:00,10\n" if "counts" in path else "{}\n"
+    publish(settings.landing / path, data.encode())
+    modified_ns = FIRST_US * 1_000 + modified_us * 1_000 + 999
+    os.utime(settings.landing / path, ns=(modified_ns, modified_ns))
+
+
+def landings(settings: Settings) -> dict[str, int]:
+    """`landed_at` by file, in microseconds after the first instant."""
+    found: dict[str, int] = {}
+    for feed in FEEDS:
+        table = DeltaTable(str(settings.table("bronze", feed))).to_pyarrow_table()
+        microseconds = table["landed_at"].cast(pa.int64()).to_pylist()
+        for path, landed_us in zip(table["source_file"].to_pylist(), microseconds, strict=True):
+            found[path] = landed_us - FIRST_US
+    return found
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Settings:
+    (tmp_path / "landing").mkdir()
+    return Settings(tmp_path / "landing", tmp_path / "lakehouse")
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_landed_at_is_the_files_time_but_after_what_was_loaded_before(
+    empty: Settings, restarts: bool
+) -> None:
+    with Loader(empty) as loader:
+        land(empty, "store_001/changes/1.json", 700)
+        land(empty, "store_001/counts/1.csv", 300)
+        land(empty, "online/changes/1.json", 1_234)
+        loader.load(batch_bytes=1)
+        expected = {
+            "store_001/changes/1.json": 700,
+            "store_001/counts/1.csv": 300,
+            "online/changes/1.json": 1_234,
+        }
+        assert landings(empty) == expected, "the files of one call keep their own times"
+
+        late = {"store_001/changes/2.json": 5, "store_001/counts/2.csv": 1_234}
+        for path, modified_us in late.items():
+            land(empty, path, modified_us)
+        land(empty, "store_001/changes/3.json", 1_236)
+        if not restarts:
+            loader.load(batch_bytes=1)
+    with Loader(empty) as loader:
+        loader.load(batch_bytes=1)
+        expected |= {**dict.fromkeys(late, 1_235), "store_001/changes/3.json": 1_236}
+        assert landings(empty) == expected
+        land(empty, "store_001/counts/3.csv", 0)
+        loader.load()
+        assert landings(empty) == {**expected, "store_001/counts/3.csv": 1_237}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_interrupted_commit_is_finished_with_the_landing_that_it_was_planned_with(
+    empty: Settings, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    land(empty, "store_001/changes/1.json", 100)
+    load(empty)
+    land(empty, "store_001/changes/2.json", 500)
+    land(empty, "store_001/counts/1.csv", 7)
+    with monkeypatch.context() as patch:
+        arm(patch, "write_deltalake", when, 2)
+        with pytest.raises(Killed):
+            load(empty)
+    land(empty, "store_001/counts/2.csv", 8)
+    load(empty)
+    assert landings(empty) == {
+        "store_001/changes/1.json": 100,
+        "store_001/changes/2.json": 500,
+        "store_001/counts/1.csv": 101,
+        "store_001/counts/2.csv": 501,
+    }
+
+
+def test_a_lakehouse_of_an_older_version_is_refused_with_a_sentence(settings: Settings) -> None:
+    old = pa.schema([*list(SCHEMAS["pos_messages"])[:5], pa.field("body", pa.string())])
+    DeltaTable.create(str(settings.table("bronze", "pos_messages")), old)
+    with pytest.raises(UserError, match=r"has no landed_at: .* older version; move it away"):
+        load(settings)

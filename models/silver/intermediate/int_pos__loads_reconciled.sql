@@ -71,6 +71,8 @@ compared_to_kept as (
         summed_within_message.source_file,
         summed_within_message.source_line,
         summed_within_message.received_at,
+        summed_within_message.redrive_of_ingest_id,
+        summed_within_message.redrive_of_ingest_line,
         summed_within_message.raw,
         case
             when summed_within_message.reject_reason is not null
@@ -109,6 +111,8 @@ received_rows as (
         source_file,
         source_line,
         received_at,
+        redrive_of_ingest_id,
+        redrive_of_ingest_line,
         raw,
         coalesce(reject_reason, 'kept') as disposition
     from {{ ref('base_pos__count_rows') }}
@@ -123,6 +127,8 @@ received_rows as (
         source_file,
         source_line,
         received_at,
+        redrive_of_ingest_id,
+        redrive_of_ingest_line,
         raw,
         coalesce(reject_reason, 'kept') as disposition
     from {{ ref('base_pos__item_rows') }}
@@ -140,6 +146,8 @@ all_lines as (
         source_file,
         source_line,
         received_at,
+        redrive_of_ingest_id,
+        redrive_of_ingest_line,
         raw,
         disposition
     from compared_to_kept
@@ -154,6 +162,8 @@ all_lines as (
         source_file,
         source_line,
         received_at,
+        redrive_of_ingest_id,
+        redrive_of_ingest_line,
         raw,
         disposition
     from received_rows
@@ -182,7 +192,9 @@ final as (
                         'source_file', source_file,
                         'source_line', source_line,
                         'reason', disposition,
-                        'raw', raw
+                        'raw', raw,
+                        'redrive_of_ingest_id', redrive_of_ingest_id,
+                        'redrive_of_ingest_line', redrive_of_ingest_line
                     )
             end
         ))) as quarantined_lines,

@@ -25,6 +25,8 @@ message_lines as (
         source_file,
         source_line,
         received_at,
+        landed_at,
+        redrive_of_ingest_id,
         trans_id,
         store_id,
         fulfillment_store_id,
@@ -55,6 +57,8 @@ summed_within_message as (
         min(source_file) as source_file,
         min(source_line) as source_line,
         min(received_at) as received_at,
+        min(landed_at) as landed_at,
+        min(redrive_of_ingest_id) as redrive_of_ingest_id,
         min(fulfillment_store_id) as fulfillment_store_id,
         sum(quantity) as quantity,
         count(*) as line_count
@@ -89,10 +93,12 @@ final as (
         line_count,
         occurred_at,
         received_at,
+        landed_at,
         source_file as _source_file,
         source_line as _source_line,
         ingest_id as _ingest_id,
         ingest_line as _ingest_line,
+        redrive_of_ingest_id as _redrive_of_ingest_id,
         occurred_on
     from ranked_by_receipt
     where receipt_rank = 1

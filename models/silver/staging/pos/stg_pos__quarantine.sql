@@ -15,7 +15,7 @@
 {% set loads = ref('int_pos__loads_reconciled') %}
 {% set quarantined_line_type = [
     'array<struct<ingest_line: bigint', 'line_number: int', 'source_file: string', 'source_line: int',
-    'reason: string', 'raw: string>>'
+    'reason: string', 'raw: string', 'redrive_of_ingest_id: bigint', 'redrive_of_ingest_line: bigint>>'
 ] | join(', ') %}
 
 with
@@ -65,6 +65,8 @@ final as (
         quarantined_line.source_line as _source_line,
         _ingest_id,
         quarantined_line.ingest_line as _ingest_line,
+        quarantined_line.redrive_of_ingest_id as _redrive_of_ingest_id,
+        quarantined_line.redrive_of_ingest_line as _redrive_of_ingest_line,
         source
     from exploded
 

@@ -23,6 +23,8 @@ received_counts as (
         source_file,
         source_line,
         received_at,
+        landed_at,
+        redrive_of_ingest_id,
         employee_id,
         store_id,
         item_id,
@@ -56,10 +58,12 @@ final as (
         quantity,
         counted_at,
         received_at,
+        landed_at,
         source_file as _source_file,
         source_line as _source_line,
         ingest_id as _ingest_id,
-        ingest_line as _ingest_line
+        ingest_line as _ingest_line,
+        redrive_of_ingest_id as _redrive_of_ingest_id
     from ranked_by_receipt
     where receipt_rank = 1
 
