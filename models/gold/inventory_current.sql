@@ -1,7 +1,8 @@
 -- grain: one row per store and item
 -- What is in stock now: the latest count plus the changes that occurred strictly after it.
 -- Not repaired by an increment: nothing. Each run reads the new changes and counts, the rows of the
--- keys they touch and, for keys whose count moved, the changes since that count.
+-- keys they touch and, for keys whose count moved, the changes since that count; and the orders that
+-- may be open, to see whose commitments have changed.
 {{
     config(
         materialized='incremental',
@@ -16,6 +17,8 @@
 ) %}
 {% set counts = new_rows(ref('stg_pos__stock_counts'), '_ingest_id', '_counts_ingest_id') %}
 {% set items = new_rows(ref('stg_pos__items'), '_ingest_id', '_items_ingest_id') %}
+{% set orders = new_rows(ref('bopis_orders'), '_changes_ingest_id', '_changes_ingest_id') %}
+{% set clock = event_clock() %}
 {% set oldest_count_on = oldest_moving_count(ref('stg_pos__stock_counts'), counts) %}
 
 with
@@ -92,6 +95,25 @@ changes_since_oldest_count as (
 
 ),
 
+-- Orders that may be open by the event clock, and those written since this table was: the others have
+-- been let go of.
+commitments as (
+
+    select
+        fulfillment_store_id as store_id,
+        item_id,
+        sum(open_quantity) as committed_quantity
+    from {{ ref('bopis_orders') }}
+    where
+        fulfillment_store_id is not null
+        and (
+            ordered_at >= {{ clock }} - interval '{{ var("bopis_release_days") }}' day
+            or _changes_ingest_id > {{ orders.after }}
+        )
+    group by fulfillment_store_id, item_id
+
+),
+
 -- This table before the run; empty when it is built anew, so that one rule serves both.
 believed as (
 
@@ -107,6 +129,9 @@ believed as (
         shrink_quantity,
         restock_quantity,
         bopis_quantity,
+        lifetime_change_quantity,
+        lifetime_bopis_quantity,
+        committed_quantity,
         last_changed_at
     from {{ this }}
     {%- else -%}
@@ -121,6 +146,9 @@ believed as (
         cast(null as bigint) as shrink_quantity,
         cast(null as bigint) as restock_quantity,
         cast(null as bigint) as bopis_quantity,
+        cast(null as bigint) as lifetime_change_quantity,
+        cast(null as bigint) as lifetime_bopis_quantity,
+        cast(null as bigint) as committed_quantity,
         counted_at as last_changed_at
     from new_counts
     where false
@@ -216,14 +244,23 @@ summed_changes as (
 
 ),
 
-latest_changes as (
+-- Whatever count they precede: what a key has moved in all its life.
+all_new_changes as (
 
     select
-        store_id,
-        item_id,
-        max(occurred_at) as last_changed_at
+        new_changes.store_id,
+        new_changes.item_id,
+        max(new_changes.occurred_at) as last_changed_at,
+        sum(
+            case when change_types.change_type = 'bopis' then new_changes.quantity else 0 end
+        ) as bopis_quantity,
+        sum(
+            case when change_types.change_type = 'bopis' then 0 else new_changes.quantity end
+        ) as other_quantity
     from new_changes
-    group by store_id, item_id
+    inner join change_types
+        on new_changes.change_type_id = change_types.change_type_id
+    group by new_changes.store_id, new_changes.item_id
 
 ),
 
@@ -245,12 +282,29 @@ keys_of_changed_references as (
 
 ),
 
+-- Keys that more or fewer units are committed of; a key that nothing has moved yet among them.
+keys_of_changed_commitments as (
+
+    select
+        coalesce(commitments.store_id, believed.store_id) as store_id,
+        coalesce(commitments.item_id, believed.item_id) as item_id
+    from commitments
+    full outer join believed
+        on
+            commitments.store_id = believed.store_id
+            and commitments.item_id = believed.item_id
+    where
+        believed.store_id is null
+        or believed.committed_quantity <> coalesce(commitments.committed_quantity, 0)
+
+),
+
 touched_keys as (
 
     select
         store_id,
         item_id
-    from latest_changes
+    from all_new_changes
 
     union
 
@@ -265,6 +319,13 @@ touched_keys as (
         store_id,
         item_id
     from keys_of_changed_references
+
+    union
+
+    select
+        store_id,
+        item_id
+    from keys_of_changed_commitments
 
 ),
 
@@ -282,7 +343,16 @@ positions as (
             else 0
         end + coalesce(summed_changes.{{ change_type }}_quantity, 0) as {{ change_type }}_quantity,
         {%- endfor %}
-        greatest(latest_changes.last_changed_at, believed.last_changed_at) as last_changed_at
+        coalesce(believed.lifetime_bopis_quantity, 0)
+        + coalesce(all_new_changes.bopis_quantity, 0) as lifetime_bopis_quantity,
+        coalesce(believed.lifetime_change_quantity, 0)
+        - case
+            when believed.channel <=> 'online' then 0
+            else coalesce(believed.lifetime_bopis_quantity, 0)
+        end
+        + coalesce(all_new_changes.other_quantity, 0) as lifetime_other_quantity,
+        coalesce(commitments.committed_quantity, 0) as committed_quantity,
+        greatest(all_new_changes.last_changed_at, believed.last_changed_at) as last_changed_at
     from touched_keys
     left join believed
         on
@@ -296,10 +366,14 @@ positions as (
         on
             touched_keys.store_id = summed_changes.store_id
             and touched_keys.item_id = summed_changes.item_id
-    left join latest_changes
+    left join all_new_changes
         on
-            touched_keys.store_id = latest_changes.store_id
-            and touched_keys.item_id = latest_changes.item_id
+            touched_keys.store_id = all_new_changes.store_id
+            and touched_keys.item_id = all_new_changes.item_id
+    left join commitments
+        on
+            touched_keys.store_id = commitments.store_id
+            and touched_keys.item_id = commitments.item_id
 
 ),
 
@@ -316,12 +390,26 @@ described as (
         items.item_id is not null as is_known_item,
         positions.sale_quantity + positions.shrink_quantity + positions.restock_quantity
         + case when stores.channel <=> 'online' then 0 else positions.bopis_quantity end
-            as change_quantity
+            as change_quantity,
+        positions.lifetime_other_quantity
+        + case
+            when stores.channel <=> 'online' then 0 else positions.lifetime_bopis_quantity
+        end as lifetime_change_quantity
     from positions
     left join stores
         on positions.store_id = stores.store_id
     left join items
         on positions.item_id = items.item_id
+
+),
+
+balanced as (
+
+    select
+        *,
+        coalesce(counted_quantity, 0) + change_quantity as on_hand_quantity,
+        coalesce(counted_quantity, 0) + change_quantity - committed_quantity as available_quantity
+    from described
 
 ),
 
@@ -333,18 +421,23 @@ final as (
         store_name,
         channel,
         item_name,
-        coalesce(counted_quantity, 0) + change_quantity as on_hand_quantity,
+        on_hand_quantity,
+        committed_quantity,
+        available_quantity,
+        greatest(available_quantity - coalesce(safety_stock_quantity, 0), 0)
+            as available_to_promise_quantity,
         counted_quantity,
         change_quantity,
         sale_quantity,
         shrink_quantity,
         restock_quantity,
         bopis_quantity,
+        lifetime_change_quantity,
+        lifetime_bopis_quantity,
         safety_stock_quantity,
         counted_at is not null as is_counted,
-        coalesce(counted_quantity, 0) + change_quantity < 0 as is_negative,
-        coalesce(coalesce(counted_quantity, 0) + change_quantity < safety_stock_quantity, false)
-            as is_below_safety_stock,
+        on_hand_quantity < 0 as is_negative,
+        coalesce(available_quantity < safety_stock_quantity, false) as is_below_safety_stock,
         is_known_store,
         is_known_item,
         counted_at,
@@ -352,7 +445,7 @@ final as (
         cast({{ changes.through }} as bigint) as _changes_ingest_id,
         cast({{ counts.through }} as bigint) as _counts_ingest_id,
         cast({{ items.through }} as bigint) as _items_ingest_id
-    from described
+    from balanced
     {%- if is_incremental() %}
     -- Sums are added to rows read at one cursor. If another run has moved it since, its rows hold
     -- these changes already: write nothing, the next run goes on from there.

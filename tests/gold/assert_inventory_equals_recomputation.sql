@@ -15,12 +15,17 @@ inventory as (
         channel,
         item_name,
         on_hand_quantity,
+        committed_quantity,
+        available_quantity,
+        available_to_promise_quantity,
         counted_quantity,
         change_quantity,
         sale_quantity,
         shrink_quantity,
         restock_quantity,
         bopis_quantity,
+        lifetime_change_quantity,
+        lifetime_bopis_quantity,
         safety_stock_quantity,
         is_counted,
         is_negative,
@@ -73,6 +78,19 @@ numbered_counts as (
 
 ),
 
+-- As they stand: what they commit is what this is about, not how they came to it.
+commitments as (
+
+    select
+        fulfillment_store_id as store_id,
+        item_id,
+        sum(if(status in ('open', 'partly_collected'), open_quantity, 0)) as committed_quantity
+    from {{ ref('bopis_orders') }}
+    where fulfillment_store_id is not null
+    group by fulfillment_store_id, item_id
+
+),
+
 keys as (
 
     select
@@ -84,6 +102,11 @@ keys as (
         store_id,
         item_id
     from numbered_counts
+    union
+    select
+        store_id,
+        item_id
+    from commitments
 
 ),
 
@@ -125,6 +148,9 @@ sums as (
             ),
             0
         ) as quantity_{{ change_type_id }},
+        coalesce(
+            sum(if(changes.change_type_id = {{ change_type_id }}, changes.quantity, 0)), 0
+        ) as lifetime_{{ change_type_id }},
         {%- endfor %}
         max(changes.occurred_at) as last_changed_at
     from latest_counts
@@ -151,8 +177,14 @@ moved as (
         stores.store_id is not null as is_known_store,
         items.item_id is not null as is_known_item,
         sums.quantity_1 + sums.quantity_2 + sums.quantity_3
-        + if(coalesce(stores.channel, '') = 'online', 0, sums.quantity_4) as change_quantity
+        + if(coalesce(stores.channel, '') = 'online', 0, sums.quantity_4) as change_quantity,
+        sums.lifetime_1 + sums.lifetime_2 + sums.lifetime_3
+        + if(coalesce(stores.channel, '') = 'online', 0, sums.lifetime_4)
+            as lifetime_change_quantity,
+        coalesce(commitments.committed_quantity, 0) as committed_quantity
     from sums
+    left join commitments
+        on sums.store_id = commitments.store_id and sums.item_id = commitments.item_id
     left join {{ ref('stores') }} as stores
         on sums.store_id = stores.store_id
     left join {{ ref('stg_pos__items') }} as items
@@ -169,17 +201,27 @@ recomputed as (
         channel,
         item_name,
         coalesce(counted_quantity, 0) + change_quantity as on_hand_quantity,
+        committed_quantity,
+        coalesce(counted_quantity, 0) + change_quantity - committed_quantity as available_quantity,
+        greatest(
+            coalesce(counted_quantity, 0) + change_quantity - committed_quantity
+            - coalesce(safety_stock_quantity, 0),
+            0
+        ) as available_to_promise_quantity,
         counted_quantity,
         change_quantity,
         quantity_1 as sale_quantity,
         quantity_2 as shrink_quantity,
         quantity_3 as restock_quantity,
         quantity_4 as bopis_quantity,
+        lifetime_change_quantity,
+        lifetime_4 as lifetime_bopis_quantity,
         safety_stock_quantity,
         counted_at is not null as is_counted,
         coalesce(counted_quantity, 0) + change_quantity < 0 as is_negative,
         safety_stock_quantity is not null
-        and coalesce(counted_quantity, 0) + change_quantity < safety_stock_quantity
+        and coalesce(counted_quantity, 0) + change_quantity - committed_quantity
+        < safety_stock_quantity
             as is_below_safety_stock,
         is_known_store,
         is_known_item,

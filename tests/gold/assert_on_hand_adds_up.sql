@@ -13,7 +13,12 @@ where
     or not is_counted <=> (counted_quantity is not null)
     or not is_counted <=> (counted_at is not null)
     or not is_negative <=> (on_hand_quantity < 0)
-    or not is_below_safety_stock <=> coalesce(on_hand_quantity < safety_stock_quantity, false)
+    or not available_quantity <=> on_hand_quantity - committed_quantity
+    or not available_to_promise_quantity
+    <=> greatest(available_quantity - coalesce(safety_stock_quantity, 0), 0)
+    or not is_below_safety_stock <=> coalesce(available_quantity < safety_stock_quantity, false)
+    or lifetime_change_quantity is null
+    or lifetime_bopis_quantity is null
     or not is_known_store <=> (store_name is not null)
     or is_known_item is null
     or _changes_ingest_id is null

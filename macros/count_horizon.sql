@@ -1,0 +1,129 @@
+{#
+    How far back a run of stock_count_figures has to look, as literals:
+
+    latest_count_at  the latest count there is; no later change is part of a count
+    first_landed_at  when the first of the new counts landed; long after, if there is none
+    oldest_at        the oldest time from which changes are read again: the count before the oldest of
+                     the counts that are new or that a new change belongs to
+    is_idle          whether nothing new can move a count
+
+    stock_counts  relation of the counts
+    changes_from  relation of the changes
+    changes       window of the changes, from new_rows
+    counts        window of the counts
+    anew          whether all of it is read
+#}
+{% macro count_horizon(stock_counts, changes_from, changes, counts, anew) %}
+    {% set horizon = {
+        'latest_count_at': '9999-12-31 00:00:00',
+        'first_landed_at': '0001-01-01 00:00:00',
+        'oldest_at': '0001-01-01 00:00:00',
+    } %}
+    {% if execute and not anew %}
+        {% set latest_sql %}
+            select cast(max(counted_at) as string) as latest_count_at from {{ stock_counts }}
+        {% endset %}
+        {% do horizon.update(
+            latest_count_at=run_query(latest_sql).rows[0][0] or '0001-01-01 00:00:00'
+        ) %}
+        {% set landed_sql %}
+            select cast(min(landed_at) as string) as first_landed_at
+            from {{ source('bronze', 'pos_count_rows') }}
+            where {{ is_new('ingest_id', counts) }}
+        {% endset %}
+        {% set first_landed_at = run_query(landed_sql).rows[0][0]
+            if counts.through > counts.after else none %}
+        {% do horizon.update(first_landed_at=first_landed_at or '9999-12-31 00:00:00') %}
+        {% set oldest_sql %}
+            with
+
+            new_counts as (
+
+                select
+                    store_id,
+                    item_id,
+                    counted_at
+                from {{ stock_counts }}
+                where {{ is_new('_ingest_id', counts) }}
+
+            ),
+
+            new_changes as (
+
+                select
+                    store_id,
+                    item_id,
+                    occurred_at
+                from {{ changes_from }}
+                where {{ precedes_a_count(horizon, changes) }}
+
+            ),
+
+            counts_before as (
+
+                select max(figures.counted_at) as boundary_at
+                from new_counts
+                inner join {{ this }} as figures
+                    on
+                        new_counts.store_id = figures.store_id
+                        and new_counts.item_id = figures.item_id
+                        and new_counts.counted_at > figures.counted_at
+                group by new_counts.store_id, new_counts.item_id, new_counts.counted_at
+
+            ),
+
+            counts_hit as (
+
+                select coalesce(figures.previous_counted_at, figures.counted_at) as boundary_at
+                from new_changes
+                inner join {{ this }} as figures
+                    on
+                        new_changes.store_id = figures.store_id
+                        and new_changes.item_id = figures.item_id
+                        and new_changes.occurred_at <= figures.counted_at
+                        and new_changes.occurred_at
+                        > coalesce(figures.previous_counted_at, timestamp '0001-01-01 00:00:00')
+
+            )
+
+            select cast(min(boundary_at) as string) as oldest_at
+            from (
+                select boundary_at from counts_before
+                union all
+                select boundary_at from counts_hit
+                union all
+                select counted_at as boundary_at from new_counts
+            ) as boundaries
+        {% endset %}
+        {% do horizon.update(oldest_at=run_query(oldest_sql).rows[0][0] or '9999-12-31 00:00:00') %}
+    {% endif %}
+    {{ return(horizon) }}
+{% endmacro %}
+
+
+{#
+    The changes that this run reads first and that a count may have to take in: new ones from before the
+    latest count, and those that landed after the first of the new counts.
+#}
+{% macro precedes_a_count(horizon, changes) -%}
+    occurred_on <= date '{{ horizon.latest_count_at[:10] }}'
+    and (
+        ({{ is_new('_ingest_id', changes) }})
+        or (
+            landed_at > timestamp '{{ horizon.first_landed_at }}'
+            and _ingest_id <= {{ changes.through }}
+        )
+    )
+{%- endmacro %}
+
+
+{# The number of this run's publication: one more than the last. #}
+{% macro next_publication() -%}
+    {%- set publication = 1 -%}
+    {%- if execute and is_incremental() -%}
+        {%- set publication = 1 + (run_query(
+            'select coalesce(max(publication), 0) as publication from ' ~ this
+        ).rows[0][0] | int) -%}
+    {%- endif -%}
+    {{ publication }}
+{%- endmacro %}

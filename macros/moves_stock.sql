@@ -1,0 +1,10 @@
+{# True for a change that moves its store's stock: all but an online BOPIS record, which is an order. #}
+{% macro moves_stock(change_type, channel) -%}
+    not ({{ change_type }} = 'bopis' and {{ channel }} <=> 'online')
+{%- endmacro %}
+
+
+{# Whether `--full-refresh` was asked for, also in a model that keeps what it has. #}
+{% macro is_full_refresh() -%}
+    {{ return(flags.FULL_REFRESH | default(false, true)) }}
+{%- endmacro %}
