@@ -18,6 +18,7 @@
         'latest_count_at': '9999-12-31 00:00:00',
         'first_landed_at': '0001-01-01 00:00:00',
         'oldest_at': '0001-01-01 00:00:00',
+        'is_idle': false,
     } %}
     {% if execute and not anew %}
         {% set latest_sql %}
@@ -95,7 +96,8 @@
                 select counted_at as boundary_at from new_counts
             ) as boundaries
         {% endset %}
-        {% do horizon.update(oldest_at=run_query(oldest_sql).rows[0][0] or '9999-12-31 00:00:00') %}
+        {% set oldest_at = run_query(oldest_sql).rows[0][0] %}
+        {% do horizon.update(oldest_at=oldest_at or '9999-12-31 00:00:00', is_idle=not oldest_at) %}
     {% endif %}
     {{ return(horizon) }}
 {% endmacro %}

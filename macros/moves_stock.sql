@@ -2,9 +2,3 @@
 {% macro moves_stock(change_type, channel) -%}
     not ({{ change_type }} = 'bopis' and {{ channel }} <=> 'online')
 {%- endmacro %}
-
-
-{# Whether `--full-refresh` was asked for, also in a model that keeps what it has. #}
-{% macro is_full_refresh() -%}
-    {{ return(flags.FULL_REFRESH | default(false, true)) }}
-{%- endmacro %}

@@ -1,7 +1,7 @@
 -- grain: one row per transaction and item of a buy-online-pick-up-in-store order
 -- The shop's order and the store's pickup under one transaction, whichever came first.
--- Not repaired by an increment: nothing. Each run reads the new BOPIS records and what it believes of
--- their orders, and the open orders whose time has run out.
+-- Not repaired by an increment: nothing. Each run reads the new BOPIS records and what it believes
+-- of their orders, and the open orders whose time has run out.
 {{
     config(
         materialized='incremental',
@@ -70,7 +70,10 @@ summed_records as (
         max(case when not stores.channel <=> 'online' then new_records.occurred_at end)
             as picked_up_at,
         sum(
-            case when stores.channel <=> 'online' then cast(0 as bigint) else -new_records.quantity end
+            case
+                when stores.channel <=> 'online' then cast(0 as bigint)
+                else -new_records.quantity
+            end
         ) as picked_up_quantity
     from new_records
     left join stores

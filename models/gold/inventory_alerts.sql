@@ -1,7 +1,7 @@
 -- grain: one row per store, item and alert
--- What store operations are told: negative, out of stock, below safety stock. An alert is raised at one
--- quantity and cleared only at a higher one, so that stock around the line does not raise it again and
--- again.
+-- What store operations are told: negative, out of stock, below safety stock. An alert is raised at
+-- one quantity and cleared only at a higher one, so that stock around the line does not raise it
+-- again and again.
 -- Not repaired by an increment: nothing. Each run compares all of inventory_current (a row per key,
 -- whatever the history) with what has been raised, and writes what is raised or cleared now. What
 -- has been announced stays announced: a full refresh keeps the table.
@@ -19,7 +19,8 @@
 
 with
 
--- A key that was never counted has no known level, only movements: it would raise alerts of nothing.
+-- A key that was never counted has no known level, only movements: it would raise alerts of
+-- nothing.
 positions as (
 
     select

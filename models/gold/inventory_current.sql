@@ -1,8 +1,8 @@
 -- grain: one row per store and item
 -- What is in stock now: the latest count plus the changes that occurred strictly after it.
 -- Not repaired by an increment: nothing. Each run reads the new changes and counts, the rows of the
--- keys they touch and, for keys whose count moved, the changes since that count; and the orders that
--- may be open, to see whose commitments have changed.
+-- keys they touch and, for keys whose count moved, the changes since that count; and the orders
+-- that may be open, to see whose commitments have changed.
 {{
     config(
         materialized='incremental',
@@ -95,8 +95,8 @@ changes_since_oldest_count as (
 
 ),
 
--- Orders that may be open by the event clock, and those written since this table was: the others have
--- been let go of.
+-- Orders that may be open by the event clock, and those written since this table was: the others
+-- have been let go of.
 commitments as (
 
     select

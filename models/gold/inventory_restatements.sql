@@ -1,6 +1,6 @@
 -- grain: one row per store, item, time of the count and version of its figures: a restatement
--- Every published figure that was changed afterwards: what was believed, what is believed now, why and
--- when. It follows what builds have published, so it depends on when they ran; a full refresh
+-- Every published figure that was changed afterwards: what was believed, what is believed now, why
+-- and when. It follows what builds have published, so it depends on when they ran; a full refresh
 -- keeps it.
 -- Not repaired by an increment: nothing. Each run reads what has been published since.
 {{
@@ -29,8 +29,8 @@ figures as (
 
 ),
 
--- A late count is the first word on its figures, but it restates the stock on hand from its own time:
--- until then the books were believed.
+-- A late count is the first word on its figures, but it restates the stock on hand from its own
+-- time: until then the books were believed.
 restated_figures as (
 
     select *

@@ -1,6 +1,6 @@
 -- grain: one row per store, item and time of the count
--- Book against counted, per stock count, as it stands now: restated when something landed later that
--- belongs before the count.
+-- Book against counted, per stock count, as it stands now: restated when something landed later
+-- that belongs before the count.
 -- Not repaired by an increment: nothing. Each run takes over what stock_count_figures has published
 -- since.
 {{
@@ -29,18 +29,7 @@ figures as (
     where {{ is_new('publication', publications) }}
 
 ),
-{% if not is_incremental() %}
--- The log outlives a full refresh. A count that new rules reject is still in it.
-standing_counts as (
 
-    select
-        store_id,
-        item_id,
-        counted_at
-    from {{ ref('stg_pos__stock_counts') }}
-
-),
-{% endif %}
 final as (
 
     select
@@ -62,7 +51,8 @@ final as (
         figures.publication as _publication
     from figures
     {%- if not is_incremental() %}
-    left semi join standing_counts
+    -- The log outlives a full refresh. A count that new rules reject is still in it.
+    left semi join {{ ref('stg_pos__stock_counts') }} as standing_counts
         on
             figures.store_id = standing_counts.store_id
             and figures.item_id = standing_counts.item_id

@@ -1,5 +1,5 @@
--- What a count was first published with, and every restatement since, come to what stands now: nobody
--- changed a published figure without a row that says so.
+-- What a count was first published with, and every restatement since, come to what stands now:
+-- nobody changed a published figure without a row that says so.
 with
 
 variances as (

@@ -1,6 +1,6 @@
--- What the increments have published of each count is what silver says when it is added up from the
--- beginning. Written from the rules, not from the model: by joining, where the model runs sums backwards.
--- Silver is read up to the commits that the figures have been made of.
+-- What the increments have published of each count is what silver says when it is added up from
+-- the beginning. Written from the rules, not from the model: by joining, where the model runs sums
+-- backwards. Silver is read up to the commits that the figures have been made of.
 {{ config(tags=['full']) }}
 
 with
