@@ -14,7 +14,7 @@ from pathlib import Path
 
 from loaders.playback import Month, Slot
 from loaders.simulator import Config, Faults, simulate, write_month
-from tests.builds.worlds import csv_text, message
+from tests.files import csv_text, message
 from tests.oracle import COUNT_FIELDS, ITEM_FIELDS
 
 START = datetime(2021, 1, 1)

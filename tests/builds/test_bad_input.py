@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from loaders.load import LoadReport
-from tests.builds.worlds import Station, World, differences, message
+from tests.builds.worlds import Station, World, differences
+from tests.files import message
 
 NOON = "2021-01-01 12:00:00"
 GOOD = json.dumps(message("good", NOON, (1, -1)))

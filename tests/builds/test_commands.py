@@ -17,7 +17,8 @@ from loaders import cli, engine
 from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.landing import publish
-from tests.builds.worlds import free_port, message
+from tests.builds.worlds import free_port
+from tests.files import message
 
 COMMANDS = ("simulate", "play", "replay", "load", "up", "down", "status", "run", "demo")
 PROJECT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.builds.worlds import Station, World, differences, message
+from tests.builds.worlds import Station, World, differences
+from tests.files import message
 
 SALE, SHRINK, RESTOCK, BOPIS = 1, 2, 3, 4
 STEPS = 5

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from loaders import engine
-from tests.builds.worlds import SILVER_AND_GOLD, Station, World, differences, message
+from tests.builds.worlds import SILVER_AND_GOLD, Station, World, differences
+from tests.files import message
 
 TABLES = [(schema, name) for schema, names in SILVER_AND_GOLD.items() for name in names]
 

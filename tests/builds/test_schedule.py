@@ -11,7 +11,8 @@ import loaders.schedule
 from loaders.errors import UserError
 from loaders.schedule import Schedule
 from loaders.warehouse import BuildReport
-from tests.builds.worlds import Station, World, differences, message
+from tests.builds.worlds import Station, World, differences
+from tests.files import message
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ tests that set engines side by side.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -31,6 +29,7 @@ from loaders.landing import publish
 from loaders.load import Loader, LoadReport, create_bronze
 from loaders.warehouse import BuildReport, Warehouse
 from tests import oracle
+from tests.files import csv_text
 
 # What a tick of the schedule builds; seeds and tests are left to `World.check`.
 INCREMENTAL = ("run", "--select", "config.materialized:incremental")
@@ -218,33 +217,6 @@ class World:
 
     def _bytes(self, path: str) -> bytes:
         return (self.settings.landing / path).read_bytes()
-
-
-def message(
-    trans_id: str,
-    date_time: str,
-    *items: tuple[int, int],
-    store_id: int = 1,
-    change_type_id: int = 1,
-    **more: object,
-) -> dict[str, Any]:
-    """A message of `items` (item_id, quantity); `date_time` may lack its date, 2021-01-01."""
-    return {
-        "trans_id": trans_id,
-        "store_id": store_id,
-        "date_time": date_time if " " in date_time else f"2021-01-01 {date_time}",
-        "change_type_id": change_type_id,
-        "items": [{"item_id": item_id, "quantity": quantity} for item_id, quantity in items],
-        **more,
-    }
-
-
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 # The tables against the oracle: each says what differs, nothing where they are equal.

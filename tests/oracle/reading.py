@@ -1,0 +1,156 @@
+"""From bytes to values, and why a line cannot be kept: the first reason that applies (rule 6)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+COUNT_FIELDS = ("item_id", "employee_id", "store_id", "date_time", "quantity")
+ITEM_FIELDS = ("item_id", "name", "supplier_id", "safety_stock_quantity")
+
+CHANGE_TYPES = {1: "sale", 2: "shrink", 3: "restock", 4: "bopis"}
+FUTURE_TOLERANCE = timedelta(hours=24)
+
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
+INT32 = range(-(2**31), 2**31)
+
+
+def message_fault(message: Mapping[str, Any] | None, received_at: datetime) -> str | None:
+    """Why a whole message cannot be kept; None where its items are to be judged."""
+    if message is None:
+        return "unparsable_message"
+    occurred_at = real_time(message.get("date_time"))
+    faults = {
+        "missing_or_mistyped_trans_id": not text_of(message.get("trans_id")).strip(),
+        "missing_or_mistyped_store_id": store_of(message.get("store_id")) is None,
+        "missing_or_mistyped_date_time": occurred_at is None,
+        "unknown_change_type": whole_number(message.get("change_type_id")) not in CHANGE_TYPES,
+        "date_time_in_the_future": is_ahead(occurred_at, received_at),
+    }
+    return next((reason for reason, applies in faults.items() if applies), None)
+
+
+def item_fault(item: Any) -> str | None:
+    """Why one item of a good message cannot be kept."""
+    if not isinstance(item, dict) or whole_number(item.get("item_id")) is None:
+        return "missing_or_mistyped_item_id"
+    if whole_number(item.get("quantity")) is None:
+        return "missing_or_mistyped_quantity"
+    return None
+
+
+def count_fault(row: Mapping[str, str], received_at: datetime) -> str | None:
+    """Why a count row cannot be kept."""
+    if store_of(row["store_id"]) is None:
+        return "missing_or_mistyped_store_id"
+    if whole_number(row["item_id"]) is None:
+        return "missing_or_mistyped_item_id"
+    counted_at = real_time(row["date_time"])
+    if counted_at is None:
+        return "missing_or_mistyped_date_time"
+    if is_ahead(counted_at, received_at):
+        return "date_time_in_the_future"
+    if whole_number(row["quantity"]) is None:
+        return "missing_or_mistyped_quantity"
+    return None
+
+
+def item_row_fault(row: Mapping[str, str]) -> str | None:
+    """Why an item's reference row is of no use."""
+    if whole_number(row["item_id"]) is None:
+        return "missing_or_mistyped_item_id"
+    if row["safety_stock_quantity"] and whole_number(row["safety_stock_quantity"]) is None:
+        return "mistyped_safety_stock_quantity"
+    return None
+
+
+# From bytes to values.
+
+
+def message_lines(data: bytes) -> Iterator[tuple[int, str | None]]:
+    """Line numbers and texts of a message file; None where a line is not UTF-8."""
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, line.decode("utf-8")
+        except UnicodeDecodeError:
+            yield number, None
+
+
+def whole_json_object(text: str | None) -> dict[str, Any] | None:
+    """The JSON object that `text` is, by the letter of the standard; None for anything else."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    try:
+        value = json.loads(text or "", parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def csv_rows(data: bytes, fields: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | str]]:
+    """Line numbers and rows of a CSV file, blanks stripped; a text is why a row is unreadable."""
+    text = data.decode("utf-8-sig", errors="backslashreplace")
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = next(reader, [])
+    names = [name.strip() for name in header]
+    wrong_header = any(names.count(name) != 1 for name in fields)
+    line = 1
+    if wrong_header:
+        found = ",".join(header) or "(nothing)"
+        wrong = f"unreadable_row: header is {found[:200]}; expected {','.join(fields)}"
+        rest = [(reader.line_num, row) for row in reader if row]
+        yield from ((number, wrong) for number, _ in rest or [(line, header)])
+        return
+    while True:
+        line = reader.line_num + 1
+        row = next(reader, None)
+        if row is None:
+            return
+        if len(row) not in (0, len(header)):
+            yield line, f"unreadable_row: row has {len(row)} fields; the header has {len(header)}"
+        elif row:
+            yield line, {name: row[names.index(name)].strip() for name in fields}
+
+
+def whole_number(value: Any) -> int | None:
+    """A whole number or its text, up to 18 digits; None for 1.5, 1e3, true, "two" and the like."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    text = str(value)
+    return int(text) if WHOLE_NUMBER.fullmatch(text) else None
+
+
+def real_time(value: Any) -> datetime | None:
+    """A UTC time from exactly yyyy-MM-dd HH:mm:ss; None for anything else, or for no such time."""
+    if not isinstance(value, str) or not TIME.fullmatch(value):
+        return None
+    try:
+        return datetime.strptime(value, "%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return None
+
+
+def is_ahead(time: datetime | None, received_at: datetime) -> bool:
+    """Whether a time lies further ahead of its receipt than clocks may differ."""
+    return time is not None and time > received_at + FUTURE_TOLERANCE
+
+
+def store_of(value: Any) -> int | None:
+    """The number of a store; None where it is no number, or too large for one."""
+    number = whole_number(value)
+    return number if number is not None and number in INT32 else None
+
+
+def text_of(value: Any) -> str:
+    """A transaction's name: any text, or a number's; empty for what is neither."""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
