@@ -1,5 +1,7 @@
 """Scratch lakehouses for tests: land files, load, build on the embedded engine, read the tables.
 
+`differences` holds all tables against the oracle (`comparing.py`).
+
 One engine and one resident dbt serve a whole pytest process, because parsing costs seconds. A world
 is a fresh landing folder and a fresh lakehouse that the engine is pointed at; the one before is
 forgotten: only the newest world can be built, the others can be read. `tests/worlds.py` is for
@@ -13,26 +15,40 @@ import os
 import shutil
 import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from loaders import engine
 from loaders.catalog import SCHEMAS, register
 from loaders.config import Settings
-from loaders.landing import publish
+from loaders.landing import FEEDS, publish
 from loaders.load import Loader, LoadReport, create_bronze
 from loaders.warehouse import BuildReport, Warehouse
 from tests import oracle
+from tests.builds.comparing import (
+    GOLD,
+    Build,
+    History,
+    Row,
+    differing,
+    gold_differences,
+    gold_rows,
+    keyed,
+    unique,
+)
 from tests.files import csv_text
 
 # What a tick of the schedule builds; seeds and tests are left to `World.check`.
-INCREMENTAL = ("run", "--select", "config.materialized:incremental")
+INCREMENTAL = ("run", "--selector", "short_schedule")
 EVERYTHING = ("build", "--exclude-resource-type", "unit_test")
 
 SILVER_AND_GOLD = {
@@ -43,8 +59,11 @@ SILVER_AND_GOLD = {
         "stg_pos__quarantine",
         "stg_pos__stock_counts",
     ),
-    "gold": ("inventory_current",),
+    "gold": tuple(table.name for table in GOLD),
 }
+
+RECEIPT = ("ingest_id", "ingest_line", "source_file", "source_line", "received_at")
+RECEIPT_SINCE_RE_DRIVES = ("landed_at", "redrive_of_ingest_id", "redrive_of_ingest_line")
 
 FIRST_INSTANT_NS = 1_600_000_000_000_000_000  # of the landed files: order is what matters
 
@@ -65,8 +84,9 @@ class Station:
         settings = Settings(folder / "landing", folder / "station", free_port())
         self.settings = settings if project is None else replace(settings, project=project)
         engine.up(self.settings)
+        self.current: World | None = None
         try:
-            self.warehouse = Warehouse(self.settings)
+            self.warehouse = RecordingWarehouse(self, self.settings)
             report = self.warehouse.invoke("seed")
             assert report.succeeded, report.failures
         except BaseException:
@@ -84,7 +104,8 @@ class Station:
         for seed in ("stores", "inventory_change_types"):
             shutil.copytree(self.settings.table("silver", seed), settings.table("silver", seed))
         self.point_engine_at(settings)
-        return World(settings, self)
+        self.current = World(settings, self)
+        return self.current
 
     def point_engine_at(self, settings: Settings) -> None:
         """Make the engine's catalogue and dbt's environment those of another lakehouse."""
@@ -100,6 +121,30 @@ class Station:
         os.environ.clear()
         os.environ.update(self._environment)
         engine.down(self.settings)
+
+
+class RecordingWarehouse(Warehouse):
+    """A resident dbt that enters each of its builds in the books of the newest world.
+
+    Whoever built it: what was published when decides what is a restatement.
+    """
+
+    def __init__(self, station: Station, settings: Settings) -> None:
+        super().__init__(settings)
+        self._station = station
+
+    def invoke(self, *arguments: str) -> BuildReport:
+        world = self._station.current
+        commits = world.latest_commits() if world else {}
+        started_at = datetime.now(UTC).replace(tzinfo=None)
+        report = super().invoke(*arguments)
+        ended_at = datetime.now(UTC).replace(tzinfo=None)
+        if world:
+            failed = {failure.partition(":")[0] for failure in report.failures}
+            ran = {name for name, seconds in report.node_seconds.items() if seconds > 0}
+            build = Build(started_at, ended_at, commits, frozenset(ran - failed))
+            world.builds.append(build)
+        return report
 
 
 def forget_tables(session: Any) -> None:
@@ -118,15 +163,19 @@ class World:
     station: Station
     _clock_ns: int = FIRST_INSTANT_NS
     landed: list[str] = field(default_factory=list)
+    builds: list[Build] = field(default_factory=list)
+    _contents: dict[tuple[str, int], bytes] = field(default_factory=dict)
 
     # Landing.
 
     def land(self, path: str, data: bytes | str) -> None:
-        """Put a file down, a second after the one before."""
+        """Put a file down, a second after the one before; one of that path is replaced."""
         self._clock_ns += 1_000_000_000
         target = self.settings.landing / path
-        publish(target, data.encode() if isinstance(data, str) else data)
+        content = data.encode() if isinstance(data, str) else data
+        publish(target, content)
         os.utime(target, ns=(self._clock_ns, self._clock_ns))
+        self._contents[path, self._clock_ns] = content
         self.landed.append(path)
 
     def land_messages(self, *messages: Mapping[str, Any] | str, pos: str = "store_001") -> str:
@@ -171,9 +220,7 @@ class World:
 
     def rows(self, schema: str, name: str) -> list[dict[str, Any]]:
         """A table as any Delta reader sees it; times UTC without a zone."""
-        table = DeltaTable(str(self.settings.table(schema, name))).to_pyarrow_table()
-        columns = {name: _values(table[name]) for name in table.column_names}
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return _records(DeltaTable(str(self.settings.table(schema, name))).to_pyarrow_table())
 
     def on_hand(self, store_id: int = 1, item_id: int = 100001) -> int:
         return int(self.position(store_id, item_id)["on_hand_quantity"])
@@ -193,122 +240,175 @@ class World:
             for row in self.rows("silver", "stg_pos__quarantine")
         )
 
+    def rows_if_there(self, schema: str, name: str) -> list[Row] | None:
+        """A table's rows; None where there is no such table."""
+        is_there = DeltaTable.is_deltatable(str(self.settings.table(schema, name)))
+        return self.rows(schema, name) if is_there else None
+
     def versions(self) -> dict[str, int]:
-        """The Delta version of every silver and gold table."""
-        return {
-            f"{schema}.{name}": DeltaTable(str(self.settings.table(schema, name))).version()
+        """The Delta version of every silver and gold table that is there."""
+        paths = {
+            f"{schema}.{name}": str(self.settings.table(schema, name))
             for schema, names in SILVER_AND_GOLD.items()
             for name in names
         }
+        return {
+            name: DeltaTable(path).version()
+            for name, path in paths.items()
+            if DeltaTable.is_deltatable(path)
+        }
+
+    def latest_commits(self) -> dict[str, int]:
+        """The loader's latest number of each feed."""
+        latest = {}
+        for feed in FEEDS:
+            numbers = self._bronze(feed, "ingest_id")["ingest_id"]
+            latest[feed] = pc.max(numbers).as_py() or 0
+        return latest
 
     def deliveries(self) -> list[oracle.Delivery]:
-        """What was landed, in the order and with the times of the loader's own commits."""
-        commits: dict[tuple[str, str], tuple[int, int, datetime]] = {}
-        for feed in (oracle.ITEMS, oracle.MESSAGES, oracle.COUNTS):
-            for row in self.rows("bronze", feed):
-                place = (row["ingest_id"], row["ingest_line"], row["received_at"])
-                known = commits.setdefault((feed, row["source_file"]), place)
-                commits[feed, row["source_file"]] = min(known, place)
-        ordered = sorted(commits.items(), key=lambda each: (each[0][0], each[1]))
-        return [
-            oracle.Delivery(feed, path, self._bytes(path), received_at, commit)
-            for (feed, path), (commit, _, received_at) in ordered
-        ]
+        """What was landed, in the order and with the times of the loader's own commits.
 
-    def _bytes(self, path: str) -> bytes:
+        Bronze says only which file or line came when: contents are those that were landed.
+        """
+        found = [delivery for feed in FEEDS for delivery in self._deliveries(feed)]
+        return sorted(found, key=lambda each: each.received_at)
+
+    def _deliveries(self, feed: str) -> list[oracle.Delivery]:
+        table = self._bronze(feed, *RECEIPT, *RECEIPT_SINCE_RE_DRIVES)
+        by_place = {(row["ingest_id"], row["ingest_line"]): row for row in _records(table)}
+
+        def origin(row: Row) -> tuple[int, str, int]:
+            """Commit, file and line of a row as it first landed."""
+            while row.get("redrive_of_ingest_id") is not None:
+                row = by_place[row["redrive_of_ingest_id"], row["redrive_of_ingest_line"]]
+            return (row["ingest_id"], row["source_file"], row["source_line"])
+
+        def delivery_of(row: Row) -> tuple[int, bool, int, str]:
+            first_commit, path, _ = origin(row)
+            is_again = row.get("redrive_of_ingest_id") is not None
+            return (row["ingest_id"], is_again, first_commit, path)
+
+        deliveries = []
+        in_order = [by_place[place] for place in sorted(by_place)]
+        for (commit, is_again, first_commit, path), group in groupby(in_order, key=delivery_of):
+            received = list(group)
+            deliveries.append(
+                oracle.Delivery(
+                    feed=feed,
+                    path=path,
+                    data=self._content(feed, first_commit, path),
+                    received_at=received[0]["received_at"],
+                    landed_at=received[0].get("landed_at", received[0]["received_at"]),
+                    commit=commit,
+                    redriven=is_again,
+                    lines=tuple(origin(row)[2] for row in received) if is_again else None,
+                )
+            )
+        return deliveries
+
+    def _bronze(self, feed: str, *names: str) -> pa.Table:
+        table = DeltaTable(str(self.settings.table("bronze", feed)))
+        there = {each.name for each in table.schema().fields}
+        return table.to_pyarrow_table(columns=[name for name in names if name in there])
+
+    def _content(self, feed: str, commit: int, path: str) -> bytes:
+        """What a file held when the loader took it in with a commit."""
+        ledger = self.settings.state / f"{feed}.ledger.tsv"
+        for line in ledger.read_text().splitlines():
+            number, name, _, modified_ns = line.split("\t")
+            if (int(number), unquote(name)) == (commit, path):
+                content = self._contents.get((path, int(modified_ns)))
+                if content is not None:
+                    return content
         return (self.settings.landing / path).read_bytes()
-
-
-# The tables against the oracle: each says what differs, nothing where they are equal.
 
 
 def differences(world: World) -> list[str]:
     """Everything in which silver, gold and the books differ from the oracle."""
-    judged = oracle.judge(world.deliveries())
-    return [
-        *_differences("inventory", _positions(judged), gold_rows(world)),
-        *_differences("changes", _changes(judged), change_rows(world)),
-        *_differences("counts", judged.stock_counts(), count_rows(world)),
-        *_differences(
-            "quarantine", dict(oracle.reasons(judged.quarantine)), dict(world.quarantine())
-        ),
-        *_differences("books", _books(judged), book_rows(world)),
+    deliveries = world.deliveries()
+    judged = oracle.judge(deliveries)
+    history = History.of(world.builds, deliveries)
+    said = [
+        *differing("changes", _changes(judged), change_rows(world)),
+        *differing("counts", judged.stock_counts(), count_rows(world)),
+        *differing("items", _items(judged), item_rows(world)),
+        *differing("quarantine", dict(oracle.reasons(judged.quarantine)), _quarantined(world)),
+        *differing("books", _books(judged), book_rows(world)),
     ]
+    for table in GOLD:
+        rows = world.rows_if_there("gold", table.name)
+        said += gold_differences(table, rows, judged, history)
+    return said
 
 
 def business_rows(world: World) -> dict[str, Any]:
     """All that must not depend on the batching: business columns, no cursors and no receipts."""
     return {
-        "inventory": gold_rows(world),
         "changes": change_rows(world),
         "counts": count_rows(world),
+        "items": item_rows(world),
         "quarantine": world.quarantine(),
-        "items": {
-            row["item_id"]: (row["item_name"], row["safety_stock_quantity"])
-            for row in world.rows("silver", "stg_pos__items")
+        **{
+            table.name: gold_rows(table, world.rows_if_there("gold", table.name))
+            for table in GOLD
+            if not table.depends_on_builds
         },
     }
 
 
-GOLD_COLUMNS = (
-    "on_hand_quantity",
-    "counted_quantity",
-    "counted_at",
-    "change_quantity",
-    "is_counted",
-    "last_changed_at",
-    "safety_stock_quantity",
-    "is_below_safety_stock",
-    "is_negative",
-    "is_known_store",
-    "is_known_item",
-)
-TYPES = tuple(oracle.CHANGE_TYPES.values())
-
-
-def gold_rows(world: World) -> dict[oracle.Key, dict[str, Any]]:
-    columns = (*GOLD_COLUMNS, *(f"{change_type}_quantity" for change_type in TYPES))
-    rows = world.rows("gold", "inventory_current")
-    return _unique(
-        ((row["store_id"], row["item_id"]), {name: row[name] for name in columns}) for row in rows
-    )
-
-
-def change_rows(world: World) -> dict[oracle.ChangeKey, tuple[int, datetime]]:
-    key = ("store_id", "trans_id", "change_type_id", "item_id", "occurred_on")
+def change_rows(world: World) -> dict[Any, Row]:
     rows = world.rows("silver", "stg_pos__inventory_changes")
-    return _unique(
-        (tuple(row[name] for name in key), (row["quantity"], row["occurred_at"])) for row in rows
+    key = ("store_id", "trans_id", "change_type_id", "item_id", "occurred_on")
+    return keyed(rows, key, ("quantity", "occurred_at", "fulfillment_store_id"))
+
+
+def count_rows(world: World) -> dict[oracle.CountKey, int]:
+    rows = world.rows("silver", "stg_pos__stock_counts")
+    return unique(
+        ((row["store_id"], row["item_id"], row["counted_at"]), row["quantity"]) for row in rows
     )
 
 
-def count_rows(world: World) -> dict[tuple[int, int, datetime], int]:
-    rows = world.rows("silver", "stg_pos__stock_counts")
-    return _unique(
-        ((row["store_id"], row["item_id"], row["counted_at"]), row["quantity"]) for row in rows
+def item_rows(world: World) -> dict[int, tuple[str | None, int | None]]:
+    rows = world.rows("silver", "stg_pos__items")
+    return unique(
+        (row["item_id"], (row["item_name"], row["safety_stock_quantity"])) for row in rows
     )
 
 
 def book_rows(world: World) -> dict[tuple[str, int], tuple[int, int, int, int]]:
     names = ("lines_received", "lines_kept", "lines_duplicate", "lines_quarantined")
     rows = world.rows("silver", "int_pos__loads_reconciled")
-    return _unique(
+    return unique(
         ((row["source"], row["_ingest_id"]), tuple(row[name] for name in names)) for row in rows
     )
 
 
-def _positions(judged: oracle.Oracle) -> dict[oracle.Key, dict[str, Any]]:
+def _quarantined(world: World) -> dict[tuple[str, str, int, str, bool], int]:
+    names = ("source", "_source_file", "_source_line", "reason")
+    return Counter(
+        (*(row[name] for name in names), row.get("_redrive_of_ingest_id") is not None)
+        for row in world.rows("silver", "stg_pos__quarantine")
+    )
+
+
+def _changes(judged: oracle.Oracle) -> dict[oracle.ChangeKey, Row]:
     return {
         key: {
-            **{name: getattr(position, name) for name in GOLD_COLUMNS},
-            **{f"{name}_quantity": position.quantity_by_type[name] for name in TYPES},
+            "quantity": change.quantity,
+            "occurred_at": change.occurred_at,
+            "fulfillment_store_id": change.fulfillment_store_id,
         }
-        for key, position in judged.inventory().items()
+        for key, change in judged.changes.items()
     }
 
 
-def _changes(judged: oracle.Oracle) -> dict[oracle.ChangeKey, tuple[int, datetime]]:
-    return {key: (change.quantity, change.occurred_at) for key, change in judged.changes.items()}
+def _items(judged: oracle.Oracle) -> dict[int, tuple[str | None, int | None]]:
+    return {
+        item_id: (item.name, item.safety_stock_quantity)
+        for item_id, item in judged.item_rows().items()
+    }
 
 
 def _books(judged: oracle.Oracle) -> dict[tuple[str, int], tuple[int, int, int, int]]:
@@ -319,20 +419,9 @@ def _books(judged: oracle.Oracle) -> dict[tuple[str, int], tuple[int, int, int, 
     }
 
 
-def _unique(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    listed = list(pairs)
-    repeated = [key for key, times in Counter(key for key, _ in listed).items() if times > 1]
-    assert not repeated, f"keys with more than one row: {repeated[:5]}"
-    return dict(listed)
-
-
-def _differences(what: str, expected: Mapping[Any, Any], found: Mapping[Any, Any]) -> list[str]:
-    nothing = "nothing"
-    return [
-        f"{what} {key}: expected {expected.get(key, nothing)}, found {found.get(key, nothing)}"
-        for key in {**expected, **found}
-        if expected.get(key, nothing) != found.get(key, nothing)
-    ]
+def _records(table: pa.Table) -> list[Row]:
+    columns = {name: _values(table[name]) for name in table.column_names}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _values(column: pa.ChunkedArray) -> list[Any]:
