@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.builds.random_worlds import Landing, batches, colliding, simulated
+from tests.builds.random_worlds import (
+    Landing,
+    batches,
+    colliding,
+    only,
+    packed,
+    simulated,
+    worlds_of,
+)
 from tests.builds.worlds import Station, World, business_rows, differences
 
 BATCHES = (10, 3, 1)
@@ -17,6 +25,9 @@ FEW = (3,)  # for worlds that only have to differ from the others
 # POS_TEST_SEEDS=10:30 tries others, for whoever changes a model.
 FROM_SEED, _, TO_SEED = os.environ.get("POS_TEST_SEEDS", "2:3").partition(":")
 SEEDS = range(int(FROM_SEED), int(TO_SEED))
+# So many small worlds cost what one costs.
+WORLDS = int(os.environ.get("POS_TEST_WORLDS", "25"))
+STEPS = 8
 
 
 def landings_of(kind: str, seed: int, folder: Path) -> list[Landing]:
@@ -27,8 +38,7 @@ def play(world: World, landings: list[Landing], number: int) -> list[str]:
     """Land, load and build in batches; returns what differed from the oracle after any of them."""
     differing: list[str] = []
     for position, batch in enumerate(batches(landings, number), start=1):
-        for landing in batch:
-            world.land(landing.path, landing.data)
+        world.land_all(batch)
         world.load_and_build()
         differing += [f"batch {position} of {number}: {each}" for each in differences(world)]
     return differing
@@ -65,14 +75,27 @@ def test_every_batching_and_a_rebuild_equal_the_oracle(
     assert differences(world)[:3] == []
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_many_small_worlds_at_once_equal_the_oracle(station: Station, seed: int) -> None:
+    landings = packed(seed, WORLDS, STEPS)
+    differing = play(station.world(), landings, STEPS)
+    if not differing:
+        return
+    for number in worlds_of(differing):
+        alone = only(landings, number)
+        if said := play(station.world(), alone, STEPS):
+            story = "\n".join(f"--- {each.path}\n{each.data.decode()}" for each in alone)
+            pytest.fail(f"world {number} of {seed}, alone:\n{story}\n" + "\n".join(said[:5]))
+    pytest.fail("only together: " + "\n".join(differing[:5]))
+
+
 @pytest.mark.parametrize("kind", ["colliding", "simulated"])
 def test_the_books_balance_and_the_projects_own_tests_pass(
     station: Station, kind: str, tmp_path: Path
 ) -> None:
     world = station.world()
     for batch in batches(landings_of(kind, 4, tmp_path), 2):
-        for landing in batch:
-            world.land(landing.path, landing.data)
+        world.land_all(batch)
         world.load()
         assert world.check() == []
     books = world.rows("silver", "int_pos__loads_reconciled")

@@ -15,12 +15,12 @@ import os
 import shutil
 import socket
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -46,6 +46,9 @@ from tests.builds.comparing import (
     unique,
 )
 from tests.files import csv_text
+
+if TYPE_CHECKING:
+    from tests.builds.random_worlds import Landing
 
 # What a tick of the schedule builds; seeds and tests are left to `World.check`.
 INCREMENTAL = ("run", "--selector", "short_schedule")
@@ -177,6 +180,13 @@ class World:
         os.utime(target, ns=(self._clock_ns, self._clock_ns))
         self._contents[path, self._clock_ns] = content
         self.landed.append(path)
+
+    def land_all(self, landings: Iterable[Landing]) -> None:
+        """Put files down; before one takes an earlier one's place, that one is loaded."""
+        for landing in landings:
+            if landing.path in self.landed:
+                self.load()
+            self.land(landing.path, landing.data)
 
     def land_messages(self, *messages: Mapping[str, Any] | str, pos: str = "store_001") -> str:
         """A file of messages: dicts, or lines as they are."""
