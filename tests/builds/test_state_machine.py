@@ -34,8 +34,14 @@ STEPS = 20
 
 SALE, SHRINK, RESTOCK, BOPIS = 1, 2, 3, 4
 MODELS = [name for names in SILVER_AND_GOLD.values() for name in names]
-# What these say depends on what the others knew when they were built.
-PUBLISHED = [table.name for table in GOLD if table.depends_on_builds]
+# What is built by hand without what it stands on. Not the tables whose rows say what the others
+# knew at that time, and not the books: they enter a line as lost that silver has not read yet.
+ALONE = [
+    name
+    for name in MODELS
+    if name != "int_pos__loads_reconciled"
+    and name not in {table.name for table in GOLD if table.depends_on_builds}
+]
 
 # The days are far enough apart for orders to be released, and the last for a window to move on.
 TIMES = st.sampled_from(
@@ -213,7 +219,7 @@ class Lakehouse(RuleBasedStateMachine):
         self._build_some(f"+{model}", *(["--full-refresh"] if full_refresh else []))
 
     @precondition(lambda self: self.costly and self.world.builds)
-    @rule(model=st.sampled_from([name for name in MODELS if name not in PUBLISHED]))
+    @rule(model=st.sampled_from(ALONE))
     def somebody_builds_only(self, model: str) -> None:
         """One model by hand, whatever it stands on. It may fail, where that is not there."""
         self.costly -= 1
@@ -245,7 +251,8 @@ class Lakehouse(RuleBasedStateMachine):
         self.has_failed = True
         report = self.world.build(*more)
         assert report.succeeded, report.failures
-        assert differences(self.world) == []
+        said = differences(self.world)
+        assert not said, "\n".join(said[:10])
         self.has_failed = False
         self.is_settled = True
 
