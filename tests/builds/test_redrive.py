@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -59,24 +58,14 @@ def books(world: World, source: str = MESSAGES) -> dict[int, tuple[int, int, int
     return found
 
 
-def change_types(world: World, keep: Iterable[int]) -> None:
-    """Make the table of change types that of another version of the seed."""
-    path = str(world.station.settings.table("silver", "inventory_change_types"))
-    rows = DeltaTable(path).to_pyarrow_table()
-    wanted = rows.filter(pa.compute.is_in(rows["change_type_id"], pa.array(keep, pa.int32())))
-    write_deltalake(
-        str(world.settings.table("silver", "inventory_change_types")), wanted, mode="overwrite"
-    )
-
-
 def test_after_a_fix_a_line_is_in_silver_once_and_its_quarantine_row_stays(world: World) -> None:
-    change_types(world, keep=(1, 2, 4))
+    world.know_change_types(1, 2, 4)
     restock = message("R", NOON, (1, 24), (2, 6), change_type_id=3)
     path = world.land_messages(message("A", NOON, (1, -1)), restock)
     world.load_and_build()
     before = world.quarantine()
     assert before == {(MESSAGES, path, 2, CHANGE_TYPE): 2}
-    change_types(world, keep=(1, 2, 3, 4))
+    world.know_change_types(1, 2, 3, 4)
 
     report = again(world)
     assert report == Report((Count(MESSAGES, CHANGE_TYPE, 2),), (), rows=1, gone=0, finished=0)
@@ -145,11 +134,11 @@ def test_what_is_still_bad_comes_back_and_names_what_it_repeats(world: World) ->
 
 
 def test_a_new_reason_may_take_the_place_of_the_old(world: World) -> None:
-    change_types(world, keep=(1, 2, 4))
+    world.know_change_types(1, 2, 4)
     world.land_messages(message("A", NOON, (1, "many"), (2, 6), change_type_id=3))
     world.load_and_build()
     assert quarantined(world) == [(CHANGE_TYPE, None, None)] * 2
-    change_types(world, keep=(1, 2, 3, 4))
+    world.know_change_types(1, 2, 3, 4)
     again(world)
     assert quarantined(world) == [(CHANGE_TYPE, None, None)] * 2 + [(QUANTITY, 1, 1)]
     assert books(world) == {1: (0, 0, 2), 2: (1, 0, 1)}
