@@ -24,7 +24,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from loaders import engine
 from loaders.catalog import SCHEMAS, register
@@ -226,6 +226,14 @@ class World:
         path = f"reference/items_{len(self.landed) + 1:06d}.csv"
         self.land(path, csv_text(oracle.ITEM_FIELDS, rows))
         return path
+
+    def know_change_types(self, *ids: int) -> None:
+        """Make the table of change types that of another seed; `check` puts the project's back."""
+        seed = DeltaTable(str(self.station.settings.table("silver", "inventory_change_types")))
+        rows = seed.to_pyarrow_table()
+        known = rows.filter([number.as_py() in ids for number in rows["change_type_id"]])
+        path = self.settings.table("silver", "inventory_change_types")
+        write_deltalake(str(path), known, mode="overwrite")
 
     # Loading and building.
 
