@@ -7,12 +7,12 @@ the order of the files matters, and what they hold is no more than it takes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import count as counter
 from typing import Any
 
 from tests.builds.random_worlds import Landing
-from tests.builds.worlds import World, differences
+from tests.builds.worlds import World, built
 from tests.files import csv_text, message
 from tests.oracle import COUNT_FIELDS, ITEM_FIELDS
 
@@ -143,19 +143,24 @@ def files() -> list[list[Landing]]:
     return [first, second, late_event, next_count]
 
 
-def played(world: World) -> Iterable[list[str]]:
-    """Land, load and build; after each build what differs from the oracle, or what failed."""
-    for batch in files():
-        world.land_all(batch)
-        world.load()
-        report = world.build()
-        if not report.succeeded:
-            yield [f"build failed: {failure}" for failure in report.failures]
-            return
-        try:
-            yield differences(world)
-        except AssertionError as error:  # a key with more than one row
-            yield [str(error)]
+@dataclass
+class Compact:
+    """The world after its builds, and what differed from the oracle after the last of them."""
+
+    world: World
+    said: list[str]
+    builds: int
+
+    @classmethod
+    def played(cls, world: World) -> Compact:
+        """Land, load, build and compare, until something differs or fails."""
+        played = cls(world, [], 0)
+        for batch in files():
+            played.said = built(world, batch)
+            played.builds += 1
+            if played.said:
+                break
+        return played
 
 
 def change(item: int, time: str, quantity: int, kind: int = SALE) -> dict[str, Any]:
