@@ -1,12 +1,12 @@
 """What the inventory must be at a given moment, from the truth beside a simulated month.
 
-Kept apart from the models and written from DESIGN section 5, rule 1, in numpy: no SQL is shared
-with the tables that it is to check.
+Kept apart from the models and written from DESIGN section 5, rules 1 to 4, in numpy: no SQL is
+shared with the tables that it is to check.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loaders.errors import UserError
+from loaders.simulator.config import SHOP_STORE_ID
 
 Ints = NDArray[np.int64]
+
+RELEASE = timedelta(days=7)  # of the project's var bopis_release_days
 
 
 def expected_on_hand(month_dir: Path, clock: datetime) -> pa.Table:
@@ -72,6 +75,105 @@ def expected_on_hand(month_dir: Path, clock: datetime) -> pa.Table:
             "is_counted": is_counted,
         }
     )
+
+
+def expected_commitments(month_dir: Path, clock: datetime) -> pa.Table:
+    """The units that open orders commit once everything sent up to `clock` is taken in.
+
+    One row per (store, item) that has an order, sorted by them: store_id int32, item_id int64,
+    committed_quantity int64. An order is let go of when the event clock, the latest event of all
+    that has been sent, is more than RELEASE past it.
+    """
+    truth = month_dir / "truth"
+    orders = _sent_until(truth / "orders.parquet", clock)
+    pickups = _sent_until(truth / "pickups.parquet", clock)
+    moves = _sent_until(truth / "movements.parquet", clock)
+    event_clock = max(
+        _micros(orders, "ordered_at").max(initial=0), _micros(moves, "occurred_at").max(initial=0)
+    )
+    ordered = orders.group_by(["trans_id", "item_id"]).aggregate(
+        [("quantity", "sum"), ("ordered_at", "min"), ("fulfillment_store_id", "min")]
+    )
+    collected = pickups.group_by(["trans_id", "item_id"]).aggregate([("quantity", "sum")])
+    joined = ordered.join(
+        collected, keys=["trans_id", "item_id"], join_type="left outer", right_suffix="_collected"
+    )
+    rest = _ints(joined, "quantity_sum") - np.asarray(
+        pc.fill_null(joined["quantity_sum_collected"], 0).to_numpy(), np.int64
+    )
+    is_kept = event_clock <= _micros(joined, "ordered_at_min") + RELEASE // timedelta(
+        microseconds=1
+    )
+    rows = pa.table(
+        {
+            "store_id": pc.fill_null(joined["fulfillment_store_id_min"], SHOP_STORE_ID),
+            "item_id": joined["item_id"],
+            "committed_quantity": np.where(is_kept, np.maximum(rest, 0), 0),
+        }
+    )
+    summed = rows.group_by(["store_id", "item_id"]).aggregate([("committed_quantity", "sum")])
+    return (
+        summed.rename_columns({"committed_quantity_sum": "committed_quantity"})
+        .select(["store_id", "item_id", "committed_quantity"])
+        .sort_by([("store_id", "ascending"), ("item_id", "ascending")])
+    )
+
+
+def expected_variances(month_dir: Path, clock: datetime) -> pa.Table:
+    """What the books said at each count, once everything sent up to `clock` is taken in.
+
+    One row per (store, item, counted_at), in no particular order: store_id, item_id int64,
+    counted_at timestamp[us], counted_quantity, book_quantity, variance_quantity int64. The book is
+    the count before it plus what moved after that one and no later than this one.
+    """
+    counts = _sent_until(month_dir / "truth" / "counts.parquet", clock)
+    moves = _sent_until(month_dir / "truth" / "movements.parquet", clock)
+    count_item, move_item = _ints(counts, "item_id"), _ints(moves, "item_id")
+    lowest = min(count_item.min(initial=2**62), move_item.min(initial=2**62))
+    span = max(count_item.max(initial=lowest), move_item.max(initial=lowest)) - lowest + 1
+    count_key = _ints(counts, "store_id") * span + count_item - lowest
+    move_key = _ints(moves, "store_id") * span + move_item - lowest
+    counted_at, sent_at = _micros(counts, "counted_at"), _micros(counts, "sent_at")
+
+    order = np.lexsort((sent_at, counted_at, count_key))
+    key, at = count_key[order], counted_at[order]
+    last = np.append((key[1:] != key[:-1]) | (at[1:] != at[:-1]), True)[: len(order)]
+    key, at = key[last], at[last]
+    quantity = _ints(counts, "quantity")[order][last]
+
+    # Units moved up to each count, over all keys in the order of (key, time): differences of these
+    # within one key are what moved between two of its counts.
+    move_at = _micros(moves, "occurred_at")
+    by_time = np.lexsort((move_at, move_key))
+    moved = np.concatenate([[0], np.cumsum(_ints(moves, "quantity")[by_time])])
+    begins = np.searchsorted(move_key[by_time], key, side="left")
+    upto = _count_no_later(move_key[by_time], move_at[by_time], key, at)
+    is_first = np.append(True, key[1:] != key[:-1])[: len(key)]
+    previous_upto = np.where(is_first, begins, np.append(0, upto[:-1])[: len(key)])
+    previous_quantity = np.where(is_first, 0, np.append(0, quantity[:-1])[: len(key)])
+    book = previous_quantity + moved[upto] - moved[previous_upto]
+    return pa.table(
+        {
+            "store_id": key // span,
+            "item_id": key % span + lowest,
+            "counted_at": pa.array(at, pa.int64()).cast(pa.timestamp("us")),
+            "counted_quantity": quantity,
+            "book_quantity": book,
+            "variance_quantity": quantity - book,
+        }
+    )
+
+
+def _count_no_later(move_key: Ints, move_at: Ints, key: Ints, at: Ints) -> Ints:
+    """For each (key, at) how many of the moves, sorted by (key, time), come no later."""
+    both_key = np.concatenate([move_key, key])
+    both_at = np.concatenate([move_at, at])
+    is_count = np.concatenate([np.zeros(len(move_key), np.int8), np.ones(len(key), np.int8)])
+    order = np.lexsort((is_count, both_at, both_key))  # at one instant the move comes first
+    moves_before = np.cumsum(is_count[order] == 0)
+    found = np.empty(len(order), np.int64)
+    found[order] = moves_before
+    return found[len(move_key) :]
 
 
 def _standing_counts(key: Ints, counted_at: Ints, sent_at: Ints) -> Ints:

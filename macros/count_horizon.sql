@@ -108,14 +108,9 @@
     latest count, and those that landed after the first of the new counts.
 #}
 {% macro precedes_a_count(horizon, changes) -%}
-    occurred_on <= date '{{ horizon.latest_count_at[:10] }}'
-    and (
-        ({{ is_new('_ingest_id', changes) }})
-        or (
-            landed_at > timestamp '{{ horizon.first_landed_at }}'
-            and _ingest_id <= {{ changes.through }}
-        )
-    )
+    {%- set landed = "landed_at > timestamp '" ~ horizon.first_landed_at ~ "'" -%}
+    (occurred_on <= date '{{ horizon.latest_count_at[:10] }}' and _ingest_id <= {{ changes.through }}
+    {{- ' ' }}and (_ingest_id > {{ changes.after }} or {{ landed }}))
 {%- endmacro %}
 
 

@@ -1,9 +1,10 @@
 -- grain: one row per store, item, time of the count and version of its figures
--- What was published of each stock count, version by version: a log that stock_count_variances takes
--- its last word from and inventory_restatements each change of mind. A version's figures never change.
--- Not repaired by an increment: nothing. Each run reads the new counts, the new changes that precede a
--- count, and of the keys and intervals they touch the changes again. A full refresh
--- keeps the log and publishes what comes out otherwise.
+-- What was published of each stock count, version by version: a log that stock_count_variances
+-- takes its last word from and inventory_restatements each change of mind. A version's figures
+-- never change.
+-- Not repaired by an increment: nothing. Each run reads the new counts, the new changes before
+-- a count, and of the keys and intervals they touch the changes again. A full refresh keeps the
+-- log and publishes what comes out otherwise.
 {{
     config(
         materialized='incremental',
@@ -15,7 +16,7 @@
     )
 }}
 
-{# Of the changes, those that inventory_current has read: its lifetime sums are these changes' sums. #}
+{# Of the changes those that inventory_current has read: its lifetime sums are theirs. #}
 {% set changes = new_rows(
     ref('inventory_current'), '_changes_ingest_id', '_changes_ingest_id'
 ) %}
@@ -61,13 +62,11 @@ received_versions as (
         ingest_id * 4294967296 + ingest_line as receipt
     from {{ ref('base_pos__count_rows') }}
     where
-        {% if horizon.is_idle -%}
-        false
-        {%- else -%}
-        ingest_id > {{ counts_after }}
+        -- A literal, so that an engine leaves out all that follows from it.
+        {{ 'false' if horizon.is_idle else 'true' }}
+        and ingest_id > {{ counts_after }}
         and ingest_id <= {{ counts.through }}
         and reject_reason is null
-        {%- endif %}
 
 ),
 
@@ -201,12 +200,10 @@ time_line as (
     where
         inventory_changes._ingest_id <= {{ changes.through }}
         and {{ moves_stock('change_types.change_type', 'stores.channel') }}
-        {%- if not anew %}
         and (
             inventory_changes.occurred_on >= date '{{ horizon.oldest_at[:10] }}'
-            or ({{ precedes_a_count(horizon, changes) }})
+            or {{ 'false' if anew else precedes_a_count(horizon, changes) }}
         )
-        {%- endif %}
 
     union all
 
@@ -260,7 +257,8 @@ summed_backwards as (
 
 ),
 
--- A count with what it takes in: the movements that are no later than it and later than the one before.
+-- A count with what it takes in: the movements that are no later than it and later than the one
+-- before.
 counts as (
 
     select
@@ -393,8 +391,8 @@ counts_and_published as (
 
 ),
 
--- The oldest count in reach of a key may have one before it that is out of reach. Nothing of this run
--- touches it then, or the other would be in reach too.
+-- The oldest count in reach of a key may have one before it that is out of reach. Nothing of this
+-- run touches it then, or the other would be in reach too.
 counts_in_reach as (
 
     select *

@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 STORE_ITEM = ("store_id", "item_id")
 COUNT = (*STORE_ITEM, "counted_at")
-VERSION = (*COUNT, "version")
+VERSION = (*COUNT, "figure_version")
 
 
 @dataclass(frozen=True)

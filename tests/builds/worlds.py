@@ -13,9 +13,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
@@ -46,6 +45,7 @@ from tests.builds.comparing import (
     unique,
 )
 from tests.files import csv_text
+from tests.worlds import ResidentDbt, free_port, invoke
 
 if TYPE_CHECKING:
     from tests.builds.random_worlds import Landing
@@ -71,12 +71,6 @@ RECEIPT_SINCE_RE_DRIVES = ("landed_at", "redrive_of_ingest_id", "redrive_of_inge
 FIRST_INSTANT_NS = 1_600_000_000_000_000_000  # of the landed files: order is what matters
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Station:
     """The engine and the resident dbt of one pytest process. Close it: the engine is a process."""
 
@@ -89,7 +83,7 @@ class Station:
         engine.up(self.settings)
         self.current: World | None = None
         try:
-            self.warehouse = RecordingWarehouse(self, self.settings)
+            self.warehouse = RecordingWarehouse(self, Warehouse(self.settings).invoke)
             report = self.warehouse.invoke("seed")
             assert report.succeeded, report.failures
         except BaseException:
@@ -126,21 +120,21 @@ class Station:
         engine.down(self.settings)
 
 
-class RecordingWarehouse(Warehouse):
+class RecordingWarehouse:
     """A resident dbt that enters each of its builds in the books of the newest world.
 
     Whoever built it: what was published when decides what is a restatement.
     """
 
-    def __init__(self, station: Station, settings: Settings) -> None:
-        super().__init__(settings)
+    def __init__(self, station: Station, invoke: Callable[..., BuildReport]) -> None:
         self._station = station
+        self._invoke = invoke
 
     def invoke(self, *arguments: str) -> BuildReport:
         world = self._station.current
         commits = world.latest_commits() if world else {}
         started_at = datetime.now(UTC).replace(tzinfo=None)
-        report = super().invoke(*arguments)
+        report = self._invoke(*arguments)
         ended_at = datetime.now(UTC).replace(tzinfo=None)
         if world:
             failed = {failure.partition(":")[0] for failure in report.failures}
@@ -148,6 +142,32 @@ class RecordingWarehouse(Warehouse):
             build = Build(started_at, ended_at, commits, frozenset(ran - failed))
             world.builds.append(build)
         return report
+
+
+class SparkStation(Station):
+    """The same on Apache Spark: dbt and its JVM in a child process that stays."""
+
+    def __init__(self, folder: Path, dbt: ResidentDbt) -> None:
+        self._folder = folder
+        self._worlds = 0
+        self._dbt = dbt
+        self.current = None
+        self.settings = Settings(folder / "landing", folder / "station", free_port(), "spark")
+        create_bronze(self.settings)
+        self.warehouse = RecordingWarehouse(self, self._invoke)
+        report = self.warehouse.invoke("seed")
+        assert report.succeeded, report.failures
+
+    def _invoke(self, *arguments: str) -> BuildReport:
+        settings = self.current.settings if self.current else self.settings
+        return self._dbt.call(settings, invoke, *arguments)
+
+    def point_engine_at(self, settings: Settings) -> None:
+        """Spark is told of the tables at the start of each build."""
+        create_bronze(settings)
+
+    def close(self) -> None:
+        """The child is whoever started it's to stop."""
 
 
 def forget_tables(session: Any) -> None:

@@ -119,10 +119,16 @@ def test_merge_only_inserts_where_the_first_row_stands(default: dict[str, Run]) 
         assert re.search(r"when\s+not\s+matched\s+then\s+insert", merge), node_id
 
 
-def test_full_refresh_replaces_models_and_never_a_snapshot(runs: dict[str, Run]) -> None:
-    for node_id, _ in runs["refresh"].of_type("incremental"):
+def test_full_refresh_replaces_models_but_no_log_and_no_snapshot(runs: dict[str, Run]) -> None:
+    logs = set()
+    for node_id, config in runs["refresh"].of_type("incremental"):
+        if config.full_refresh is False:
+            logs.add(node_id.rpartition(".")[2])
+            assert runs["refresh"].sent_by(node_id, CREATE_TABLE) == [], node_id
+            continue
         (created,) = runs["refresh"].sent_by(node_id, CREATE_TABLE)
         assert re.match(r"create\s+or\s+replace\s+table\s", created), node_id
+    assert logs == {"stock_count_figures", "inventory_restatements", "inventory_alerts"}
     for node_id, _ in runs["refresh"].of_type("snapshot"):
         assert runs["refresh"].sent_by(node_id, CREATE_TABLE) == [], node_id
 

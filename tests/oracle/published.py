@@ -31,6 +31,11 @@ class Figures:
     change_quantity: int
     book_quantity: int
     variance_quantity: int
+    recorded_shrink_quantity: int | None
+    found_shrink_quantity: int | None
+    sold_quantity: int | None
+    is_late: bool
+    is_restated: bool
 
 
 @dataclass(frozen=True)
@@ -82,17 +87,14 @@ def _publish(
             now = _figures(variance)
             version = versions.get(key, 0)
             before = published.get((*key, version))
-            if before is not None and (before.counted_quantity, before.book_quantity) == (
-                now.counted_quantity,
-                now.book_quantity,
-            ):
+            if before == now:
                 continue
             versions[key] = version + 1
             published[(*key, version + 1)] = now
             cause = None
-            if before is not None:
+            if before is not None and _moved(before, now):
                 cause = _cause(before, now, counted_of[key], known_before)
-            elif variance.is_late and now.counted_quantity != now.book_quantity:
+            elif before is None and variance.is_late and now.counted_quantity != now.book_quantity:
                 cause = RE_DRIVE if counted_of[key].count.redriven else "late_count"
             if cause is not None:
                 moved[(*key, version + 1)] = Restatement(
@@ -109,6 +111,13 @@ def _publish(
                 )
         known_before = deliveries
     return published, moved
+
+
+def _moved(before: Figures, now: Figures) -> bool:
+    return (before.counted_quantity, before.book_quantity) != (
+        now.counted_quantity,
+        now.book_quantity,
+    )
 
 
 def _cause(before: Figures, now: Figures, counted: Counted, known_before: int) -> str:
@@ -136,6 +145,11 @@ def _figures(variance: Variance) -> Figures:
         variance.change_quantity,
         variance.book_quantity,
         variance.variance_quantity,
+        variance.recorded_shrink_quantity,
+        variance.found_shrink_quantity,
+        variance.sold_quantity,
+        variance.is_late,
+        variance.is_restated,
     )
 
 

@@ -47,7 +47,7 @@ class Lanes:
 
 
 @pytest.fixture(scope="module")
-def lanes(spark_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lanes]:
+def lanes(spark_dbt: ResidentDbt, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lanes]:
     folder = tmp_path_factory.mktemp("lanes")
     month = worlds.small_month(folder / "month")
     ends = worlds.part_ends(month, 3)
@@ -55,40 +55,31 @@ def lanes(spark_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     def lakehouse(name: str, target: str) -> Settings:
         return Settings(folder / "landing", folder / name, worlds.free_port(), target)
 
-    with pytest.MonkeyPatch.context() as patch, ResidentDbt() as local_dbt:
-        patch.setenv("POS_JARS", str(spark_jars))
-        # Compile little: on tables this small compiling would be half the work.
-        patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-        patch.setenv(
-            "PYSPARK_SUBMIT_ARGS",
-            "--conf spark.sql.codegen.wholeStage=false "
-            "--conf spark.sql.codegen.factoryMode=NO_CODEGEN pyspark-shell",
+    with ResidentDbt() as local_dbt:
+        made = Lanes(
+            month,
+            ends[-1],
+            lakehouse("local", "local"),
+            lakehouse("spark", "spark"),
+            lakehouse("local_then_spark", "spark"),
+            lakehouse("spark_then_local", "local"),
+            spark_dbt,
         )
-        with ResidentDbt() as spark_dbt:
-            made = Lanes(
-                month,
-                ends[-1],
-                lakehouse("local", "local"),
-                lakehouse("spark", "spark"),
-                lakehouse("local_then_spark", "spark"),
-                lakehouse("spark_then_local", "local"),
-                spark_dbt,
-            )
-            engines = {"local": local_dbt, "spark": spark_dbt}
-            begun = [made.local, made.spark]
-            crossed = [made.spark_then_local, made.local_then_spark]
-            after = worlds.BEGINNING
-            for end in ends:
-                if end == ends[-1]:
-                    worlds.copy_lakehouse(made.local, made.local_then_spark)
-                    worlds.copy_lakehouse(made.spark, made.spark_then_local)
-                worlds.publish_part(month, folder / "landing", after, end)
-                for settings in begun if end != ends[-1] else [*crossed, *begun]:
-                    worlds.load(settings)
-                    report = engines[settings.target].build(settings, *TABLES_ONLY)
-                    made.reports[f"{settings.lakehouse.name} {end}"] = report
-                after = end
-            yield made
+        engines = {"local": local_dbt, "spark": spark_dbt}
+        begun = [made.local, made.spark]
+        crossed = [made.spark_then_local, made.local_then_spark]
+        after = worlds.BEGINNING
+        for end in ends:
+            if end == ends[-1]:
+                worlds.copy_lakehouse(made.local, made.local_then_spark)
+                worlds.copy_lakehouse(made.spark, made.spark_then_local)
+            worlds.publish_part(month, folder / "landing", after, end)
+            for settings in begun if end != ends[-1] else [*crossed, *begun]:
+                worlds.load(settings)
+                report = engines[settings.target].build(settings, *TABLES_ONLY)
+                made.reports[f"{settings.lakehouse.name} {end}"] = report
+            after = end
+        yield made
 
 
 def forget_by_drop(settings: Settings, table: str) -> None:

@@ -1,0 +1,41 @@
+"""Spark's tests need a Java; without one they are skipped, saying how to install it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loaders.config import Settings
+from loaders.errors import UserError
+from loaders.jars import fetch, jars_folder
+from loaders.java import java_home_or_advice
+from tests.worlds import ResidentDbt
+
+
+@pytest.fixture(scope="session")
+def spark_jars() -> Path:
+    try:
+        java_home_or_advice()
+    except UserError as error:
+        pytest.skip(str(error))
+    folder = jars_folder(Settings(Path(), Path()).project)
+    fetch(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spark_dbt(spark_jars: Path) -> Iterator[ResidentDbt]:
+    """dbt on Spark in a child process, for all tests: a cold JVM costs more than most of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POS_JARS", str(spark_jars))
+        # Compile little: on tables this small compiling would be half the work.
+        patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+        patch.setenv(
+            "PYSPARK_SUBMIT_ARGS",
+            "--conf spark.sql.codegen.wholeStage=false "
+            "--conf spark.sql.codegen.factoryMode=NO_CODEGEN pyspark-shell",
+        )
+        with ResidentDbt() as dbt:
+            yield dbt
