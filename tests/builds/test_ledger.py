@@ -284,7 +284,9 @@ def test_the_invariants_see_a_balance_that_was_not_restated(world: World) -> Non
     load_and_build_all(world)
     assert ledger_tests(world) == []
     session = engine.connect(world.settings)
-    session.sql("update gold.inventory_ledger set balance_quantity = 96 where trans_id = 'A'").collect()
+    session.sql(
+        "update gold.inventory_ledger set balance_quantity = 96 where trans_id = 'A'"
+    ).collect()
     assert any("assert_ledger_adds_up" in failure for failure in ledger_tests(world))
 
 

@@ -50,8 +50,8 @@ from tests.worlds import ResidentDbt, free_port, invoke
 if TYPE_CHECKING:
     from tests.builds.random_worlds import Landing
 
-# What a tick of the schedule builds; seeds and tests are left to `World.check`.
-INCREMENTAL = ("run", "--selector", "short_schedule")
+# All models, the marts too; seeds, snapshots and tests are left to `World.check`.
+INCREMENTAL = ("run",)
 EVERYTHING = ("build", "--exclude-resource-type", "unit_test")
 
 SILVER_AND_GOLD = {
@@ -64,6 +64,8 @@ SILVER_AND_GOLD = {
     ),
     "gold": tuple(table.name for table in GOLD),
 }
+
+REPLACED = ("days_of_supply", "phantom_stock_suspects", "shrink_by_item")
 
 RECEIPT = ("ingest_id", "ingest_line", "source_file", "source_line", "received_at")
 RECEIPT_SINCE_RE_DRIVES = ("landed_at", "redrive_of_ingest_id", "redrive_of_ingest_line")
@@ -284,11 +286,13 @@ class World:
         return self.rows(schema, name) if is_there else None
 
     def versions(self) -> dict[str, int]:
-        """The Delta version of every silver and gold table that is there."""
+        """The Delta version of every silver and gold table that is there, but for those marts that
+        any build replaces; the schedule does not build them without news."""
         paths = {
             f"{schema}.{name}": str(self.settings.table(schema, name))
             for schema, names in SILVER_AND_GOLD.items()
             for name in names
+            if name not in REPLACED
         }
         return {
             name: DeltaTable(path).version()
