@@ -235,7 +235,7 @@ def run(
 
         def on_tick(tick: Tick) -> None:
             nonlocal failed
-            failed = tick.failed or (failed and tick.build is None)
+            failed = tick.failed or (failed and not tick.reports)
             view.observe(tick, figures, settings.lakehouse)
 
         if once:

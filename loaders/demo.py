@@ -76,10 +76,11 @@ def run_demo(
             tick = schedule.tick()
             figures.clock = player.clock
             view.observe(tick, figures, settings.lakehouse)
-            failures = failures + 1 if tick.failed else failures if tick.build is None else 0
+            failures = failures + 1 if tick.failed else 0 if tick.reports else failures
             if not was_playing and (schedule.is_settled or failures == MOST_FAILURES):
+                failures += _failures_of_marts(schedule, view)
                 break
-            if tick.build is None:
+            if not tick.reports:
                 time.sleep(IDLE_SECONDS)
         player.join()
     if player.error is not None:
@@ -96,6 +97,16 @@ def run_demo(
         )
     clock = player.clock or until
     return _conclude(settings, month, clock, figures, tell)
+
+
+def _failures_of_marts(schedule: Schedule, view: View) -> int:
+    """Build the marts as of the end of the playback; how many builds failed, 0 or 1."""
+    marts = schedule.build_marts() if schedule.is_settled else None
+    if marts is None or marts.succeeded:
+        return 0
+    for failure in marts.failures:
+        view.say(f"build failed: {failure}")
+    return 1
 
 
 class _Player(threading.Thread):

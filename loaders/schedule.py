@@ -30,22 +30,33 @@ FULL_BUILD = ("build", "--exclude", "resource_type:unit_test", "tag:full")
 SHORT_BUILD = ("build", "--selector", "short_schedule")
 # What reads nothing but counts or items has nothing to do on a tick that brought none.
 CHANGES_BUILD = ("build", "--selector", "changes_only")
+# What people read at leisure and no till waits for: the ledger, days of supply, suspects, shrink.
+MARTS_BUILD = ("build", "--selector", "marts")
+# The marts cost as much as a short build, and while they are built what lands waits. Once a minute
+# they take a few percent of the time; nobody reads them more often than that.
+MARTS_SECONDS = 60.0
 IDLE_SECONDS = 0.2
 RETRY_SECONDS = 5.0
 
 
 @dataclass
 class Tick:
-    """One turn of the schedule: what was loaded, how the build went, how old the files were."""
+    """One turn of the schedule: what was loaded, how the builds went, how old the files were."""
 
     load: LoadReport
     build: BuildReport | None
     lags: list[float] = field(default_factory=list)
+    marts: BuildReport | None = None  # where they were due, and the full build had not made them
+
+    @property
+    def reports(self) -> list[BuildReport]:
+        """What was built, in that order."""
+        return [report for report in (self.build, self.marts) if report is not None]
 
     @property
     def failed(self) -> bool:
         """True when a build was due and did not succeed."""
-        return self.build is not None and not self.build.succeeded
+        return not all(report.succeeded for report in self.reports)
 
 
 class Schedule:
@@ -60,6 +71,8 @@ class Schedule:
         self._last_failed = False
         self._session: SparkSession | None = None
         self._retry_at = 0.0
+        self._marts_are_stale = True
+        self._marts_at = 0.0  # when they may be built next
 
     def __enter__(self) -> Schedule:
         try:
@@ -81,33 +94,56 @@ class Schedule:
 
     @property
     def is_settled(self) -> bool:
-        """True when all that was loaded is built."""
+        """True when all that was loaded is built; the marts may be a minute behind."""
         return not self._unbuilt and not self._full_build
 
     def tick(self) -> Tick:
-        """Load what has landed and, if there is anything unbuilt, build."""
+        """Load what has landed and, if there is anything unbuilt, build; then the marts if due."""
         load = self._loader.load()
         self._unbuilt.extend(load.files)
-        if self.is_settled or time.monotonic() < self._retry_at:
-            return Tick(load, None)
-        build = self._build()
-        if not build.succeeded:
-            self._retry_at = time.monotonic() + RETRY_SECONDS
-            return Tick(load, build)
-        built_at = time.time()
-        lags = [built_at - file.modified_ns / 1e9 for file in self._unbuilt]
-        self._unbuilt.clear()
-        return Tick(load, build, lags)
+        tick = Tick(load, None)
+        if not self.is_settled and time.monotonic() >= self._retry_at:
+            tick.build, tick.lags = self._build_tables()
+        if self.is_settled and time.monotonic() >= self._marts_at:
+            tick.marts = self.build_marts()
+        return tick
+
+    def build_marts(self) -> BuildReport | None:
+        """Build the marts; ``None`` if they are as new as the tables that they are made of."""
+        if not self._marts_are_stale:
+            return None
+        report = self._invoke(MARTS_BUILD)
+        self._marts_are_stale = not report.succeeded
+        wait = MARTS_SECONDS if report.succeeded else RETRY_SECONDS
+        self._marts_at = time.monotonic() + wait
+        return report
 
     def run(self, on_tick: Callable[[Tick], None], should_stop: Callable[[], bool]) -> None:
         """Tick until ``should_stop()``, resting a moment whenever there was nothing to do."""
         while not should_stop():
             tick = self.tick()
             on_tick(tick)
-            if tick.build is None:
+            if not tick.reports:
                 time.sleep(IDLE_SECONDS)
 
-    def _build(self) -> BuildReport:
+    def _build_tables(self) -> tuple[BuildReport, list[float]]:
+        """Build what has arrived; the report, and how old the files were that are built now."""
+        arrived = {feed_of(file.path) for file in self._unbuilt}
+        short_build = CHANGES_BUILD if arrived == {MESSAGES} else SHORT_BUILD
+        report = self._invoke(FULL_BUILD if self._full_build else short_build)
+        if not report.succeeded:
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            return report, []
+        built_at = time.time()
+        lags = [built_at - file.modified_ns / 1e9 for file in self._unbuilt]
+        self._unbuilt.clear()
+        self._marts_are_stale = not self._full_build  # which has made them too
+        if self._full_build:
+            self._marts_at = time.monotonic() + MARTS_SECONDS
+        self._full_build = False
+        return report, lags
+
+    def _invoke(self, command: tuple[str, ...]) -> BuildReport:
         # A dead engine is started again, and one that forgot a table is told of it.
         if self._last_failed or (
             self._settings.target == "local" and engine.running(self._settings) is None
@@ -115,11 +151,8 @@ class Schedule:
             self._attach_engine()
         if self._session is not None:
             turns.wait(self._session)
-        arrived = {feed_of(file.path) for file in self._unbuilt}
-        short_build = CHANGES_BUILD if arrived == {MESSAGES} else SHORT_BUILD
-        report = self._warehouse.invoke(*(FULL_BUILD if self._full_build else short_build))
+        report = self._warehouse.invoke(*command)
         self._last_failed = not report.succeeded
-        self._full_build = self._full_build and self._last_failed
         return report
 
     def _attach_engine(self) -> None:

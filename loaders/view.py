@@ -121,8 +121,9 @@ class View:
         """Say what went wrong in one turn of the schedule, count it, and draw what it changed."""
         for warning in tick.load.warnings:
             self.say(warning)
-        for failure in tick.build.failures if tick.build else []:
-            self.say(f"build failed: {failure}")
+        for report in tick.reports:
+            for failure in report.failures:
+                self.say(f"build failed: {failure}")
         figures.add(tick)
         self.show(figures, lakehouse)
 

@@ -55,10 +55,99 @@ def test_it_builds_only_when_something_arrived(
         assert not second.failed, second.build.failures
         assert second.load.rows == {"pos_messages": 1, "pos_count_rows": 1}
         assert world.on_hand(1, 1) == -3
-    assert [command[0] for command in invoked] == ["build", "build"]
+        assert schedule.build_marts() is not None
+    assert [command[0] for command in invoked] == ["build", "build", "build"]
     assert "--selector" not in invoked[0], "the first build makes everything"
     assert invoked[1] == ("build", "--selector", "short_schedule")
     assert differences(world) == []
+
+
+class Clock:
+    """The schedule's time; nobody else's, who would wait for it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(loaders.schedule, "time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+
+def test_the_marts_follow_once_a_minute(
+    world: World, invoked: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    world.land_messages(message("A", "09:00:00", (1, -1)))
+    with Schedule(world.settings) as schedule:
+        schedule.tick()
+        assert balances(world) == [-1], "the first build has made them"
+        world.land_messages(message("B", "10:00:00", (1, -2)))
+        clock.now += 59
+        early = schedule.tick()
+        assert early.build is not None
+        assert early.marts is None
+        assert balances(world) == [-1]
+
+        clock.now += 2
+        due = schedule.tick()
+        assert due.build is None, "nothing has landed since"
+        assert due.marts is not None
+        assert not due.failed, due.marts.failures
+        assert balances(world) == [-1, -3]
+        clock.now += 3600
+        assert schedule.tick().reports == [], "and they are made of nothing newer"
+
+        world.land_messages(message("C", "11:00:00", (1, -4)))
+        both = schedule.tick()
+        assert both.build is not None
+        assert both.marts is not None
+        assert balances(world) == [-1, -3, -7]
+
+        world.land_messages(message("D", "12:00:00", (1, -8)))
+        schedule.tick()
+        assert schedule.build_marts() is not None, "whoever is at the end does not wait"
+        assert schedule.build_marts() is None
+        assert balances(world) == [-1, -3, -7, -15]
+
+
+def balances(world: World) -> list[int]:
+    rows = world.rows("gold", "inventory_ledger")
+    return [row["balance_quantity"] for row in sorted(rows, key=lambda row: row["occurred_at"])]
+
+
+def test_marts_that_fail_do_not_hold_up_the_tables(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, commands = Clock(monkeypatch), []
+
+    class FailingMarts:
+        def __init__(self, _settings: object) -> None: ...
+
+        def invoke(self, *arguments: str) -> BuildReport:
+            commands.append(arguments[-1])
+            succeeded = arguments[-1] != "marts" or commands.count("marts") > 1
+            return BuildReport(0.1, succeeded, [] if succeeded else ["a_mart: it broke"])
+
+    monkeypatch.setattr(loaders.schedule, "Warehouse", FailingMarts)
+    with Schedule(world.settings) as schedule:
+        assert not schedule.tick().failed
+        clock.now += 61
+        world.land_messages(message("A", "09:00:00", (1, -1)))
+        failed = schedule.tick()
+        assert failed.failed
+        assert len(failed.lags) == 1, "the table is there all the same"
+        clock.now += 1
+        world.land_messages(message("B", "10:00:00", (1, -1)))
+        going_on = schedule.tick()
+        assert going_on.build is not None
+        assert going_on.marts is None, "not again at once"
+        clock.now += 5
+        again = schedule.tick()
+        assert again.marts is not None
+        assert not again.failed
 
 
 def test_what_a_killed_run_left_unbuilt_is_built_at_the_start(
