@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.builds.worlds import World, book_rows, differences, message
+from tests.builds.worlds import World, book_rows, differences
+from tests.files import message
 
 NOON = "2021-01-01 12:00:00"
 CHANGES = "stg_pos__inventory_changes"

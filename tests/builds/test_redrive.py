@@ -18,7 +18,8 @@ from loaders.load import Loader
 from loaders.redrive import Count, Report, batches, redrive
 from tests.builds.test_commands import Said, assert_one_sentence, options, pos
 from tests.builds.test_load_crash import STEPS, Killed, arm
-from tests.builds.worlds import World, business_rows, message
+from tests.builds.worlds import World, business_rows
+from tests.files import message
 
 NOON = "2021-01-01 12:00:00"
 MESSAGES, COUNTS, ITEMS = "pos_messages", "pos_count_rows", "pos_items"
