@@ -70,7 +70,7 @@
 
         counts_ahead as (
 
-            select count(*) as keys
+            select count(*) as key_count
             from {{ ref('inventory_current') }}
             where _counts_ingest_id > {{ figures[1] }}
 
@@ -78,7 +78,7 @@
 
         counts_behind as (
 
-            select count(*) as keys
+            select count(*) as key_count
             from {{ ref('stock_count_variances') }} as variances
             left join {{ ref('inventory_current') }} as positions
                 on
@@ -130,7 +130,7 @@
 
         books_behind as (
 
-            select count(*) as keys
+            select count(*) as key_count
             from (
                 select
                     store_id,
@@ -145,7 +145,7 @@
 
         roles_behind as (
 
-            select count(*) as keys
+            select count(*) as key_count
             from {{ figures_from }}
             where publication = {{ publications.through }} and _store_roles <> '{{ roles }}'
 
@@ -153,7 +153,7 @@
 
         channels_behind as (
 
-            select count(*) as keys
+            select count(*) as key_count
             from {{ ref('inventory_current') }} as positions
             left join {{ ref('stores') }} as stores
                 on positions.store_id = stores.store_id
@@ -163,8 +163,8 @@
         {%- endif %}
 
         select
-            counts_ahead.keys + counts_behind.keys + books_behind.keys
-            {{- ' + roles_behind.keys + channels_behind.keys' if anew }} as failures
+            counts_ahead.key_count + counts_behind.key_count + books_behind.key_count
+            {{- ' + roles_behind.key_count + channels_behind.key_count' if anew }} as failures
         from counts_ahead
         cross join counts_behind
         cross join books_behind
