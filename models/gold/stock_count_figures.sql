@@ -25,6 +25,8 @@
 {% set roles = store_roles() %}
 {% set anew = not is_incremental() or is_full_refresh() or roles_changed(roles, 'publication') %}
 {% set counts_after = -1 if anew else counts.after %}
+{% set is_newer = 'written_since.publication >= ' ~ publication %}
+{% set is_not_overtaken = unless_overtaken(this, is_newer) if is_incremental() else 'true' %}
 {% set was_restated =
     'false' if anew else 'coalesce(counts_in_reach.published_is_restated, false)' %}
 {% set is_first_asked = 'true' if anew else 'counts_in_reach.published_figure_version is null' %}
@@ -489,9 +491,7 @@ final as (
     -- A count that was received again as it stands is written again too, or the cursor would stay.
     where
         (is_new_version or is_received)
-        {%- if is_incremental() %}
-        and {{ unless_overtaken(this, 'written_since.publication >= ' ~ publication) }}
-        {%- endif %}
+        and {{ is_not_overtaken }}
 
 )
 
