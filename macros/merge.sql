@@ -51,9 +51,8 @@
     condition  what tells a row that was written since, of `written_since`
 #}
 {% macro unless_overtaken(relation, condition) -%}
-    /* unless overtaken */ not exists (
-        select 1 from {{ relation }} as written_since where {{ condition }}
-    ) /* overtaken */
+    {%- set written_since = 'select 1 from ' ~ relation ~ ' as written_since where ' ~ condition -%}
+    /* unless overtaken */ not exists ({{ written_since }}) /* overtaken */
 {%- endmacro %}
 
 

@@ -27,11 +27,7 @@
 {% set publications = new_rows(ref('stock_count_variances'), '_publication', '_publication') %}
 {% set roles = store_roles() %}
 {% set anew = not is_incremental() or roles_changed(roles, '_changes_ingest_id') %}
-{% set horizon = ledger_horizon(
-    ref('stg_pos__inventory_changes'), changes,
-    ref('stock_count_variances'), publications,
-    ref('inventory_current'), anew
-) %}
+{% set horizon = ledger_horizon(changes, publications, roles, anew) %}
 
 with
 

@@ -25,6 +25,11 @@
 {% set roles = store_roles() %}
 {% set anew = not is_incremental() or is_full_refresh() or roles_changed(roles, 'publication') %}
 {% set counts_after = -1 if anew else counts.after %}
+{% set is_newer = 'written_since.publication >= ' ~ publication %}
+{% set is_not_overtaken = unless_overtaken(this, is_newer) if is_incremental() else 'true' %}
+{% set was_restated =
+    'false' if anew else 'coalesce(counts_in_reach.published_is_restated, false)' %}
+{% set is_first_asked = 'true' if anew else 'counts_in_reach.published_figure_version is null' %}
 {% set horizon = count_horizon(
     ref('stg_pos__stock_counts'), ref('stg_pos__inventory_changes'), changes, counts, anew
 ) %}
@@ -360,7 +365,7 @@ summed as (
             and (
                 counts_in_reach.counted_at >= movements.occurred_at
                 or counts_in_reach.previous_counted_at is null
-                or counts_in_reach.published_figure_version is null
+                or {{ is_first_asked }}
             )
     group by counts_in_reach.store_id, counts_in_reach.item_id, counts_in_reach.counted_at
 
@@ -380,16 +385,17 @@ booked as (
             as recorded_shrink_quantity,
         case when counts_in_reach.previous_counted_at is not null then summed.sold_quantity end
             as sold_quantity,
-        coalesce(counts_in_reach.published_is_late, false)
-        or (
-            counts_in_reach.published_figure_version is null
-            and coalesce(
-                summed.first_landed_after < counts_in_reach.first_landed_at
-                or counts_in_reach.first_receipt_of_later < counts_in_reach._first_receipt,
-                false
-            )
-        ) as is_late,
-        coalesce(counts_in_reach.published_is_restated, false)
+        case
+            when {{ is_first_asked }}
+                then coalesce(
+                    summed.first_landed_after < counts_in_reach.first_landed_at
+                    or counts_in_reach.first_receipt_of_later < counts_in_reach._first_receipt,
+                    false
+                )
+            else counts_in_reach.published_is_late
+        end as is_late,
+        -- What a first count took in long ago is not looked at again, but remembered.
+        {{ was_restated }}
         or counts_in_reach._quantity_receipt > counts_in_reach._first_receipt
         or coalesce(
             counts_in_reach.previous_quantity_receipt > counts_in_reach._first_receipt, false
@@ -416,6 +422,7 @@ compared as (
         or change_quantity <> published_change_quantity
         or not recorded_shrink_quantity <=> published_recorded_shrink_quantity
         or not sold_quantity <=> published_sold_quantity
+        or is_late <> published_is_late
         or is_restated <> published_is_restated as is_new_version,
         case
             when published_figure_version is null and not is_late then null
@@ -484,9 +491,7 @@ final as (
     -- A count that was received again as it stands is written again too, or the cursor would stay.
     where
         (is_new_version or is_received)
-        {%- if is_incremental() %}
-        and {{ unless_overtaken(this, 'written_since.publication >= ' ~ publication) }}
-        {%- endif %}
+        and {{ is_not_overtaken }}
 
 )
 

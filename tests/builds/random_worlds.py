@@ -334,8 +334,10 @@ def split(landing: Landing) -> tuple[list[str], list[str]]:
     return (lines[:1], lines[1:]) if landing.path.endswith(".csv") else ([], lines)
 
 
-def simulated(seed: int, folder: Path, files: int = 40) -> list[Landing]:
-    """A simulated world of three days with all faults on, as the playback would land it.
+def simulated(
+    seed: int, folder: Path, files: int = 40, faults: Faults = ALL_FAULTS
+) -> list[Landing]:
+    """A simulated world of three days with faults, as the playback would land it.
 
     In at least so many files, as long as there is something to tell in each.
     """
@@ -346,7 +348,7 @@ def simulated(seed: int, folder: Path, files: int = 40) -> list[Landing]:
         lines=max(300, 8 * files),
         count_every_days=1,
         bopis_share=0.4,
-        faults=ALL_FAULTS,
+        faults=faults,
     )
     write_month(simulate(config), folder)
     month = Month(folder)

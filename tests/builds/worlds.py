@@ -390,10 +390,10 @@ def built(world: World, batch: Iterable[Landing]) -> list[str]:
         return [str(error)]
 
 
-def differences(world: World) -> list[str]:
+def differences(world: World, stores: Mapping[int, str] | None = None) -> list[str]:
     """Everything in which silver, gold and the books differ from the oracle."""
     deliveries = world.deliveries()
-    judged = oracle.judge(deliveries)
+    judged = oracle.judge(deliveries, stores)
     history = History.of(world.builds, deliveries)
     said = [
         *differing("changes", _changes(judged), change_rows(world)),

@@ -24,7 +24,9 @@ SHOP, STORE, ELSEWHERE = 0, 1, 77  # the last is in no list of stores
     INSTANT_LATER,  # and in a later build, when the count is believed
     CORRECTED,  # the count that is believed is corrected
     CORRECTED_BEFORE,  # the count before it is
-    INSERTED,  # a count between two events that are known
+    INSERTED,  # a count between two that are known
+    AGAIN,  # a count is sent again as it was
+    AGAIN_AFTER,  # and that after a late event
     LATE,  # events from before a published count
     LATE_COUNT,  # the first count, from before a known event
     ORDERED,  # an order that nobody collects
@@ -39,7 +41,7 @@ SHOP, STORE, ELSEWHERE = 0, 1, 77  # the last is in no list of stores
     LONG_AGO,  # sold where the window begins
     TWICE,  # told again
     BAD,
-) = range(1, 20)
+) = range(1, 22)
 
 
 def files() -> list[list[Landing]]:
@@ -62,9 +64,11 @@ def files() -> list[list[Landing]]:
         items((WANTED, 9), (WANTED, 2), (SHELF, 10)),
         changes(
             change(INSTANT, "02 10:00:00", -1),
+            change(LATE, "03 10:00:00", -1),
             change(LATE_COUNT, "05 10:00:00", 3, RESTOCK),
             bopis("order", ORDERED, "01 10:00:00", -3, SHOP),  # released when the 8th passes 10
             bopis("stated", STATED, "05 10:00:00", -2, SHOP, fulfillment_store_id=ELSEWHERE),
+            bopis("stated", STATED, "06 10:00:00", -1, SHOP, fulfillment_store_id=STORE),
             bopis("wanted", WANTED, "07 10:00:00", -3, SHOP),
             bopis("early", COLLECTED, "07 10:00:00", -1, STORE),
             change(QUIET, "01 09:00:00", 9, RESTOCK),
@@ -92,6 +96,8 @@ def files() -> list[list[Landing]]:
             count(CORRECTED_BEFORE, "04 10:00:00", 4),
             count(INSERTED, "01 10:00:00", 12),
             count(INSERTED, "04 10:00:00", 20),
+            count(AGAIN, "02 10:00:00", 3),
+            count(AGAIN_AFTER, "02 10:00:00", 3),
             count(LATE, "01 10:00:00", 5),
             count(LATE, "03 10:00:00", 4),
             count(ORDERED, "03 10:00:00", 2, SHOP),
@@ -126,15 +132,21 @@ def files() -> list[list[Landing]]:
             change(INSTANT_LATER, "02 10:00:01", -1),
             change(LATE, "02 10:00:00", -1),
             change(LATE, "02 11:00:00", -1, SHRINK),
+            change(AGAIN_AFTER, "01 10:00:00", -1),
             bopis("wanted", WANTED, "08 12:00:00", -1, STORE),
             bopis("early", COLLECTED, "06 10:00:00", -2, SHOP),
             bopis("stated", STATED, "05 10:00:00", -2, SHOP),  # says no more from where
+            bopis("stated", STATED, "07 10:00:00", -1, SHOP, fulfillment_store_id=STORE),
             change(SHELF, "08 12:00:00", 2, RESTOCK),
             change(EMPTY, "08 12:00:00", 1, RESTOCK),
             change(NEGATIVE, "08 12:00:00", 1, RESTOCK),
             message("again", at("03 10:00:00"), (TWICE, -2)),
             message("again", at("03 10:00:00"), (TWICE, -4)),
             change(LONG_AGO, "09 10:00:00", -1),  # the event clock, four weeks after the first sale
+        ),
+        counts(
+            count(AGAIN, "02 10:00:00", 3),
+            count(AGAIN_AFTER, "02 10:00:00", 3),
         ),
     ]
     # By themselves, so that nothing else makes a build look as far back as these two need.

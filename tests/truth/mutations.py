@@ -81,18 +81,18 @@ ON_HAND = (
         "or new_changes.occurred_at >= believed.counted_at",
     ),
     Mutation(
-        "a change at the instant of a count belongs to the next one",
+        "a change at the instant of a count is not in its books",
         FIGURES,
-        """\
-        min(case when time_line.is_count = 1 then time_line.happened_at end) over (
-            partition by time_line.store_id, time_line.item_id
-            order by time_line.happened_at desc, time_line.is_count desc
-""",
-        """\
-        min(case when time_line.is_count = 1 then time_line.happened_at end) over (
-            partition by time_line.store_id, time_line.item_id
-            order by time_line.happened_at desc, time_line.is_count
-""",
+        "when movements.occurred_at <= counts_in_reach.counted_at\n"
+        "                        then movements.{{ column }}",
+        "when movements.occurred_at < counts_in_reach.counted_at\n"
+        "                        then movements.{{ column }}",
+    ),
+    Mutation(
+        "a change at the instant of a count is in the books of the next one",
+        FIGURES,
+        "or counts_in_reach.previous_counted_at < movements.occurred_at",
+        "or counts_in_reach.previous_counted_at <= movements.occurred_at",
     ),
     Mutation(
         "a change at the instant of a count comes after it in the ledger",
@@ -171,6 +171,18 @@ BOPIS = (
         "then default_stores.store_id",
     ),
     Mutation(
+        "of the stores that an order states in one build the last stands",
+        ORDERS,
+        "min_by(\n            new_records.fulfillment_store_id,",
+        "max_by(\n            new_records.fulfillment_store_id,",
+    ),
+    Mutation(
+        "of the stores that an order states in two builds the last stands",
+        ORDERS,
+        "else believed.stated_fulfillment_store_id",
+        "else summed_records.stated_fulfillment_store_id",
+    ),
+    Mutation(
         "a pickup that is known first is forgotten",
         ORDERS,
         "coalesce(believed.picked_up_quantity, 0) + coalesce(summed_records.picked_up_quantity, 0)",
@@ -197,8 +209,23 @@ RESTATEMENTS = (
     Mutation(
         "the first version of a count stands",
         f"{STAGING}/stg_pos__stock_counts.sql",
-        "order by ingest_id desc, ingest_line desc",
-        "order by ingest_id, ingest_line",
+        "max(received.receipt) as receipt",
+        "min(received.receipt) as receipt",
+    ),
+    Mutation(
+        "a count that is sent again as it was is restated",
+        f"{STAGING}/stg_pos__stock_counts.sql",
+        """\
+                        not received.quantity
+                        <=> coalesce(received.quantity_before, believed.quantity)
+""",
+        "                        true\n",
+    ),
+    Mutation(
+        "a count that is sent again has landed only then",
+        f"{STAGING}/stg_pos__stock_counts.sql",
+        "coalesce(min(believed.first_landed_at), min(received.landed_at))",
+        "min(received.landed_at)",
     ),
     Mutation(
         "a correction of the believed count is forgotten",
@@ -250,26 +277,27 @@ RESTATEMENTS = (
     Mutation(
         "a count follows the one received before it",
         FIGURES,
-        "partition by store_id, item_id order by counted_at\n        ) as previous_",
-        "partition by store_id, item_id order by first_receipt\n        ) as previous_",
+        "max(case when others.counted_at < standing_counts.counted_at then others.counted_at end)",
+        "max(case when others._first_receipt < standing_counts._first_receipt\n"
+        "            then others.counted_at end)",
     ),
     Mutation(
         "a count is restated by the next build, not by what landed later",
         FIGURES,
-        "or coalesce(last_landed_at > landed_at, false) as is_restated",
-        "or coalesce(last_ingest_id > {{ changes.after }}, false)\n"
-        "        and published_figure_version is not null as is_restated",
+        "or coalesce(summed.last_landed_at > counts_in_reach.first_landed_at, false) as is_restated",
+        "or coalesce(summed.last_ingest_id > {{ changes.after }}, false)\n"
+        "        and counts_in_reach.published_figure_version is not null as is_restated",
     ),
     Mutation(
         "a count is late if anything happened after it",
         FIGURES,
-        "first_landed_after < landed_at or",
-        "first_landed_after is not null or",
+        "summed.first_landed_after < counts_in_reach.first_landed_at\n",
+        "summed.first_landed_after is not null\n",
     ),
     Mutation(
         "a count is late only after a newer count",
         FIGURES,
-        "first_landed_after < landed_at or",
+        "summed.first_landed_after < counts_in_reach.first_landed_at\n                or ",
         "",
     ),
     Mutation(

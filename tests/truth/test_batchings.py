@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.builds.random_worlds import Landing, batches, colliding, simulated
+from tests.builds.random_worlds import ALL_FAULTS, Landing, batches, colliding, simulated
 from tests.builds.worlds import Station, World, built, business_rows, differences
 from tests.scale import SCALE
 from tests.truth.figures import Proof
@@ -61,6 +63,41 @@ def test_every_batching_and_a_rebuild_give_the_same_tables(
     proof(f"batchings of a {kind} world", 1, int(is_same), "the same", "--full-refresh")
     assert is_same
     assert differences(world)[:3] == []
+
+
+# Who came first is part of what these say.
+OF_RECEIPT = {"is_late", "is_restated", "balance_quantity"}
+
+
+def test_the_order_of_arrival_does_not_matter_where_nothing_contradicts(
+    station: Station, tmp_path: Path, proof: Proof
+) -> None:
+    """Without conflicts and corrections, whose word stands by the order of arrival."""
+    faults = replace(ALL_FAULTS, conflicting=0.0, corrected_counts=0.0)
+    landings = simulated(SEED, tmp_path / "month", faults=faults)
+    outcomes = []
+    for seed in (None, SEED):
+        if seed is not None:
+            random.Random(seed).shuffle(landings)
+        world = station.world()
+        assert play(world, landings, 2) == []
+        outcomes.append(
+            {
+                name: without(rows, OF_RECEIPT) if name not in ("counts", "items") else rows
+                for name, rows in business_rows(world).items()
+                if name != "quarantine"
+            }
+        )
+    is_same = outcomes[0] == outcomes[1]
+    proof("orders of arrival", len(outcomes), len(outcomes) * is_same, "the same")
+    assert is_same
+
+
+def without(rows: dict[Any, dict[str, Any]], names: set[str]) -> dict[Any, dict[str, Any]]:
+    return {
+        key: {name: value for name, value in row.items() if name not in names}
+        for key, row in rows.items()
+    }
 
 
 @pytest.mark.parametrize("kind", ["colliding", "simulated"])

@@ -81,4 +81,4 @@ def happened_in(world: World) -> None:
     reasons = {reason for _, _, _, reason in world.quarantine()}
     assert {"unparsable_message", "conflicting_duplicate"} < reasons
     statuses = {row["status"] for row in world.rows("gold", "bopis_orders")}
-    assert {"collected", "released"} <= statuses
+    assert {"collected", "open"} <= statuses
