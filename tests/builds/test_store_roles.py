@@ -18,9 +18,7 @@ BOPIS = 4
 def world(station: Station) -> Iterator[World]:
     """Store 77 is not in `stores`; it sends BOPIS records before, between and after counts."""
     world = station.world()
-    world.land_counts(
-        (1, 9, 77, "2021-01-01 08:00:00", 10), (1, 9, 1, "2021-01-01 08:00:00", 10)
-    )
+    world.land_counts((1, 9, 77, "2021-01-01 08:00:00", 10), (1, 9, 1, "2021-01-01 08:00:00", 10))
     for time, trans_id in (("09:00:00", "A"), ("11:00:00", "B")):
         more = {"store_id": 77, "change_type_id": BOPIS}
         world.land_messages(message(trans_id, time, (1, -2), **more))
