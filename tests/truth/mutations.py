@@ -284,8 +284,8 @@ RESTATEMENTS = (
     Mutation(
         "a count is restated by the next build, not by what landed later",
         FIGURES,
-        "or coalesce(summed.last_landed_at > counts_in_reach.first_landed_at, false) "
-        "as is_restated",
+        "or coalesce(summed.last_landed_at > counts_in_reach.first_landed_at, false)"
+        " as is_restated",
         "or coalesce(summed.last_ingest_id > {{ changes.after }}, false)\n"
         "        and counts_in_reach.published_figure_version is not null as is_restated",
     ),
@@ -298,8 +298,8 @@ RESTATEMENTS = (
     Mutation(
         "a count is late only after a newer count",
         FIGURES,
-        "summed.first_landed_after < counts_in_reach.first_landed_at\n                or ",
-        "",
+        "summed.first_landed_after < counts_in_reach.first_landed_at\n",
+        "cast(null as boolean)\n",
     ),
     Mutation(
         "a late count is no restatement of the books",
