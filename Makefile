@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test up down status lint format docs lock clean
+.PHONY: help setup run test test-truth up down status lint format docs lock clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## Virtual environment and hash-locked dependencies (once, about two minutes)
 
@@ -36,6 +36,9 @@ run: $(READY)  ## The main job: simulate, play three days, build as they come (T
 
 test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java
 	@$(BIN)/pytest
+
+test-truth: $(READY)  ## The proof at full size, hours: random worlds on both engines, batchings, the month, mutations
+	@POS_TRUTH=all $(BIN)/pytest -v tests/truth tests/builds/test_acceptance.py
 
 up: $(READY)  ## Start the embedded engine
 	@$(BIN)/pos up

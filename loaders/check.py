@@ -103,9 +103,7 @@ def _compare(gold: pa.Table, truth: pa.Table, keys: list[str], compared: list[st
             pc.and_(pc.is_null(left), pc.is_null(right)),
         )
         differs = pc.or_(differs, pc.invert(same))
-        nothing = pa.scalar(False if pa.types.is_boolean(right.type) else 0, pa.int64()).cast(
-            right.type
-        )
+        nothing = pa.scalar(0, pa.int64()).cast(right.type)
         empty = pc.fill_null(pc.equal(right, nothing), True)
         says_nothing = pc.and_(says_nothing, empty)
     # A key that only gold has, of which it says nothing but zeros, is an order without a movement.

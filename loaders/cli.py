@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_MONTH = "month"
+BRONZE = ("pos_messages", "pos_count_rows", "pos_items")
 
 
 def _places(*names: str) -> Callable[[Command], Command]:
@@ -143,6 +144,38 @@ def load(once: bool, landing: Path | None, lakehouse: Path | None) -> None:
                 return
             if stop.wait(0.5):
                 return
+
+
+@pos.command()
+@click.option("--source", type=click.Choice(BRONZE), help="Only of this bronze table.")
+@click.option("--reason", help="Only for this reason, as in unknown_change_type.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be put through.")
+@_places("landing", "lakehouse")
+def redrive(
+    source: str | None,
+    reason: str | None,
+    dry_run: bool,
+    landing: Path | None,
+    lakehouse: Path | None,
+) -> None:
+    """Put quarantined rows through again after a fix, each once; then build."""
+    from loaders.redrive import redrive as put_through_again
+
+    settings = settings_from(landing, lakehouse)
+    report = put_through_again(settings, source, reason, dry_run=dry_run)
+    if report.finished:
+        click.echo(f"finished what an interrupted re-drive had begun: {report.finished:,} rows")
+    for count in report.put:
+        done = "would be put through again" if dry_run else "put through again"
+        click.echo(f"{count.source}: {count.lines:,} lines {done}: {count.reason}")
+    if not report.put:
+        click.echo("nothing to re-drive")
+    for count in report.left:
+        click.echo(f"{count.source}: {count.lines:,} lines left in quarantine: {count.reason}")
+    if report.gone:
+        click.echo(f"{report.gone:,} rows are in bronze no more and cannot be put through")
+    if (report.put or report.finished) and not dry_run:
+        click.echo("build to see what becomes of them: pos run --once, or dbt build")
 
 
 @pos.command()

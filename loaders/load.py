@@ -1,17 +1,15 @@
 """The load: what has landed becomes bronze rows, each file exactly once.
 
-Every commit is planned ahead in a small file (number, times, files), then appended to the Delta
-table together with an application transaction of the same number, then entered in the ledger.
+Every commit is planned ahead in a small file (`loaders/plan.py`), then appended to the Delta table
+together with an application transaction of the same number, then entered in the ledger.
 After a kill at any point the plan says what was meant and the table's log says whether it
 happened, so the next start finishes it: nothing twice, nothing lost.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,54 +18,16 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError
 
-from loaders.bronze import CONFIGURATION, SCHEMAS, rows_of
+from loaders.bronze import CONFIGURATION, SCHEMAS
 from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.files import append_durably, only_holder, write_atomically
 from loaders.landing import FEEDS, LandedFile, scan
+from loaders.plan import Plan, rows_again, rows_of_files
 
 # Bounds one commit's memory: the rows of so many bytes of input take a few times as much.
 BATCH_BYTES = 64 * 1024 * 1024
 BATCH_FILES = 5_000
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One commit to one bronze table, written down before it is made."""
-
-    feed: str
-    ingest_id: int
-    received_at: datetime
-    files: tuple[LandedFile, ...]
-    floor_us: int | None = None  # the latest landing that earlier calls of the load have loaded
-
-    def landed_us(self, file: LandedFile) -> int:
-        """When ``file`` landed, in microseconds; after all that earlier calls have loaded."""
-        modified_us = file.modified_ns // 1_000
-        return modified_us if self.floor_us is None else max(modified_us, self.floor_us + 1)
-
-    def to_json(self) -> bytes:
-        """The plan as its file's bytes."""
-        document = {
-            "feed": self.feed,
-            "ingest_id": self.ingest_id,
-            "received_at": self.received_at.isoformat(),
-            "files": [asdict(file) for file in self.files],
-            "floor_us": self.floor_us,
-        }
-        return json.dumps(document).encode()
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Plan:
-        """The plan that :meth:`to_json` wrote."""
-        document = json.loads(data)
-        return cls(
-            document["feed"],
-            document["ingest_id"],
-            datetime.fromisoformat(document["received_at"]),
-            tuple(LandedFile(**file) for file in document["files"]),
-            document["floor_us"],
-        )
 
 
 @dataclass
@@ -96,6 +56,7 @@ class Loader:
         self._done: dict[str, set[str]] = {}
         self._warned: set[str] = set()
         self._latest_us: int | None = None  # the latest landing in bronze
+        self.finished: list[Plan] = []  # what an interrupted call had begun
 
     def __enter__(self) -> Loader:
         self._lock = only_holder(self._settings.state / "loader.lock", doing="loading")
@@ -131,16 +92,35 @@ class Loader:
             for number, files in enumerate(_batches(waiting, batch_bytes)):
                 if number == batches:
                     break
-                number_of_commit = self._last_ingest_id(feed) + 1
-                plan = Plan(feed, number_of_commit, datetime.now(UTC), files, floor_us)
-                write_atomically(self._plan_path(feed), plan.to_json())
-                self._commit(plan, report)
+                self._commit(self._planned(feed, floor_us, files=files), report)
         return report
 
+    def load_again(self, feed: str, places: Iterable[int]) -> None:
+        """Append the bronze rows at ``places`` once more, in one commit, as received now."""
+        self._commit(self._planned(feed, self._latest_us, places=tuple(places)))
+
+    def _planned(
+        self,
+        feed: str,
+        floor_us: int | None,
+        files: tuple[LandedFile, ...] = (),
+        places: tuple[int, ...] = (),
+    ) -> Plan:
+        """The next commit to a bronze table, written down."""
+        number = self._last_ingest_id(feed) + 1
+        plan = Plan(feed, number, datetime.now(UTC), floor_us, files, places)
+        write_atomically(self._plan_path(feed), plan.to_json())
+        return plan
+
     def _commit(self, plan: Plan, report: LoadReport | None = None) -> None:
-        table, read = _rows(plan, self._settings.landing)
+        path = self._settings.table("bronze", plan.feed)
+        read: list[LandedFile] = []
+        if plan.places:
+            table = rows_again(plan, open_table(path))
+        else:
+            table, read = rows_of_files(plan, self._settings.landing)
         write_deltalake(
-            str(self._settings.table("bronze", plan.feed)),
+            str(path),
             table,
             mode="append",
             commit_properties=CommitProperties(
@@ -172,6 +152,7 @@ class Loader:
             self._close(plan)
         else:
             self._commit(plan)
+        self.finished.append(plan)
 
     def _last_ingest_id(self, feed: str) -> int:
         table = open_table(self._settings.table("bronze", feed))
@@ -282,38 +263,6 @@ def _batches(files: list[LandedFile], batch_bytes: int) -> Iterable[tuple[Landed
         size += file.size
     if batch:
         yield tuple(batch)
-
-
-def _rows(plan: Plan, landing: Path) -> tuple[pa.Table, list[LandedFile]]:
-    """The rows of the planned files, and the files as they were when they were read."""
-    schema = SCHEMAS[plan.feed]
-    tables = []
-    read: list[LandedFile] = []
-    first_line = 1
-    for file in plan.files:
-        try:
-            with (landing / file.path).open("rb") as handle:
-                status = os.fstat(handle.fileno())
-                data = handle.read()
-        except OSError as error:
-            raise UserError(
-                f"{landing / file.path} landed but cannot be read ({error.strerror}); put it "
-                f"back or make it readable, then start again: its batch waits"
-            ) from error
-        read.append(LandedFile(status.st_mtime_ns, file.path, status.st_size))
-        columns = rows_of(plan.feed, data)
-        count = len(columns["source_line"])
-        columns["ingest_id"] = [plan.ingest_id] * count
-        # The order of arrival within the commit: who came first must not hang on file names.
-        columns["ingest_line"] = list(range(first_line, first_line + count))
-        first_line += count
-        columns["source_file"] = [file.path] * count
-        columns["received_at"] = [plan.received_at] * count
-        columns["landed_at"] = [plan.landed_us(file)] * count
-        for name in ("redrive_of_ingest_id", "redrive_of_ingest_line"):
-            columns[name] = [None] * count
-        tables.append(pa.table({name: columns[name] for name in schema.names}, schema=schema))
-    return pa.concat_tables(tables) if tables else schema.empty_table(), read
 
 
 def _defects(table: pa.Table) -> list[str]:

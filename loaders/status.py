@@ -12,6 +12,7 @@ from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.landing import FEEDS, scan
 from loaders.load import ledger_of, open_table
+from loaders.redrive import has_quarantine, waiting_lines
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,19 @@ def status_lines(settings: Settings) -> Iterator[Line]:
             f"  {schema}.{name}: {rows:,} rows, version {table.version()}, "
             f"written {written:%Y-%m-%d %H:%M:%S} UTC"
         )
+    if has_quarantine(settings):
+        try:
+            waiting = waiting_lines(settings).num_rows
+        except UserError as error:
+            yield Line(f"quarantine: {error}", is_problem=True)
+        else:
+            yield Line(f"quarantine: {waiting:,} lines not put through again; see pos redrive")
     found, ignored = scan(settings.landing)
     yield Line(f"landing: {settings.landing}")
     for feed in FEEDS:
         done = ledger_of(settings, feed)
-        waiting = [file for file in found[feed] if file.identity not in done]
-        yield Line(
-            f"  {feed}: {len(found[feed]) - len(waiting):,} files loaded, {len(waiting):,} waiting"
-        )
+        unread = sum(file.identity not in done for file in found[feed])
+        loaded = len(found[feed]) - unread
+        yield Line(f"  {feed}: {loaded:,} files loaded, {unread:,} waiting")
     for ignored_path in ignored:
         yield Line(f"  {ignored_path}: not read")

@@ -6,7 +6,9 @@ already did both costs what its SQL costs.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,6 +18,9 @@ from loaders.errors import UserError
 
 if TYPE_CHECKING:
     from dbt.artifacts.schemas.run import RunResult
+
+
+STAGED_SECONDS = 3600.0  # a run that is older and has not cleared up was killed
 
 
 @dataclass
@@ -38,6 +43,7 @@ class Warehouse:
         from dbt.contracts.graph.nodes import CompiledNode
 
         os.environ.update(settings.environment())
+        self._staging = settings.state / "staging"
         self._options = [
             *("--project-dir", str(settings.project)),
             *("--profiles-dir", str(settings.project / "profiles")),
@@ -60,7 +66,10 @@ class Warehouse:
         """Run one dbt command and say how it went; never raises for a failed node."""
         started = time.monotonic()
         self._forget_compiled()
-        result = self._runner.invoke([*arguments, *self._options])
+        try:
+            result = self._runner.invoke([*arguments, *self._options])
+        finally:
+            self._remove_staged()
         report = BuildReport(time.monotonic() - started, bool(result.success))
         if result.exception is not None:
             report.failures.append(str(result.exception).strip())
@@ -69,6 +78,18 @@ class Warehouse:
             if node.status in ("error", "fail", "runtime error"):
                 report.failures.append(f"{node.node.name}: {_first_lines(node)}")
         return report
+
+    def _remove_staged(self) -> None:
+        """Remove what the run has staged for its merges, and what killed runs have left."""
+        from dbt_common.invocation import get_invocation_id
+
+        folders = [(self._staging / get_invocation_id(), True)]
+        if self._staging.is_dir():
+            folders += [(folder, False) for folder in self._staging.iterdir()]
+        for folder, is_own in folders:
+            with contextlib.suppress(FileNotFoundError):
+                if is_own or time.time() - folder.stat().st_mtime > STAGED_SECONDS:
+                    shutil.rmtree(folder)
 
     def _forget_compiled(self) -> None:
         """Undo what the last invocation compiled into the kept manifest.

@@ -1,4 +1,7 @@
-"""Spark's tests need a Java; without one they are skipped, saying how to install it."""
+"""The engines that tests share: one each for the whole run, started by the first that needs it.
+
+Spark's tests need a Java; without one they are skipped, saying how to install it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,23 @@ from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.jars import fetch, jars_folder
 from loaders.java import java_home_or_advice
+from tests.builds.worlds import Station, World
+from tests.scale import IS_ALL
 from tests.worlds import ResidentDbt
+
+
+@pytest.fixture(scope="session")
+def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    """The embedded engine and a resident dbt."""
+    station = Station(tmp_path_factory.mktemp("station"))
+    yield station
+    station.close()
+
+
+@pytest.fixture
+def world(station: Station) -> World:
+    """A fresh one for each test."""
+    return station.world()
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +38,8 @@ def spark_jars() -> Path:
     try:
         java_home_or_advice()
     except UserError as error:
+        if IS_ALL:
+            pytest.fail(f"not all can be proved here: {error}")
         pytest.skip(str(error))
     folder = jars_folder(Settings(Path(), Path()).project)
     fetch(folder)

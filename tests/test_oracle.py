@@ -249,11 +249,11 @@ def test_a_stated_store_keeps_the_units_wherever_they_are_picked_up() -> None:
         pickup("2021-01-02 10:00:00", 2),
     )
     order_row = the_order(judged)
-    assert (order_row.stated_fulfillment_store_id, order_row.fulfillment_store_id) == (1, 1)
+    assert (order_row.stated_fulfillment_store_id, order_row.fulfillment_store_id) == (77, 77)
     assert (order_row.ordered_quantity, order_row.ordered_at) == (6, at("09:00:00"))
     assert judged.inventory(1)[77, 1].committed_quantity == 5
-    assert (77, 1) not in judged.inventory()
-    assert judged.inventory()[1, 1].committed_quantity == 4
+    assert judged.inventory()[77, 1].committed_quantity == 4
+    assert judged.inventory()[1, 1].committed_quantity == 0
 
 
 @pytest.mark.parametrize("stores", [{0: "online"}, {0: "online", 1: "physical", 2: "physical"}])

@@ -47,6 +47,14 @@ ALL_FAULTS = Faults(
 )
 
 BEGINNING = datetime(1970, 1, 1)
+OF_THE_RUN = (
+    "received_at",
+    "landed_at",
+    "first_landed_at",
+    "published_at",
+    "publication",
+    "restated_at",
+)
 CALL_SECONDS = 300.0
 
 
@@ -146,8 +154,7 @@ def business_columns(table: DeltaTable) -> dict[str, str]:
     return {
         field.name: str(field.type)
         for field in table.schema().fields
-        if not field.name.startswith(("_", "dbt_"))
-        and field.name not in ("received_at", "landed_at")
+        if not field.name.startswith(("_", "dbt_")) and field.name not in OF_THE_RUN
     }
 
 

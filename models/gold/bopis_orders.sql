@@ -47,7 +47,8 @@ new_records as (
         store_id,
         fulfillment_store_id,
         quantity,
-        occurred_at
+        occurred_at,
+        {{ receipt('_ingest_id', '_ingest_line') }} as receipt
     from {{ ref('stg_pos__inventory_changes') }}
     where
         change_type_id = {{ change_type_id('bopis') }}
@@ -65,8 +66,10 @@ summed_records as (
         min(case when stores.channel <=> 'online' then new_records.occurred_at end) as ordered_at,
         sum(case when stores.channel <=> 'online' then -new_records.quantity end)
             as ordered_quantity,
-        min(case when stores.channel <=> 'online' then new_records.fulfillment_store_id end)
-            as stated_fulfillment_store_id,
+        min_by(
+            new_records.fulfillment_store_id,
+            case when stores.channel <=> 'online' then new_records.receipt end
+        ) as stated_fulfillment_store_id,
         max(case when not stores.channel <=> 'online' then new_records.occurred_at end)
             as picked_up_at,
         sum(
@@ -151,9 +154,11 @@ added_up as (
             when believed.ordered_quantity is null then summed_records.ordered_quantity
             else believed.ordered_quantity + coalesce(summed_records.ordered_quantity, 0)
         end as ordered_quantity,
-        least(
-            believed.stated_fulfillment_store_id, summed_records.stated_fulfillment_store_id
-        ) as stated_fulfillment_store_id,
+        -- The first received record of the order stands: what is committed does not move about.
+        case
+            when believed.ordered_at is null then summed_records.stated_fulfillment_store_id
+            else believed.stated_fulfillment_store_id
+        end as stated_fulfillment_store_id,
         greatest(believed.picked_up_at, summed_records.picked_up_at) as picked_up_at,
         coalesce(believed.picked_up_quantity, 0) + coalesce(summed_records.picked_up_quantity, 0)
             as picked_up_quantity
@@ -224,12 +229,7 @@ final as (
     {%- if is_incremental() %}
     -- Units are added to rows read at one cursor. If another run has moved it since, its rows hold
     -- these records already: write nothing, the next run goes on from there.
-    where
-        not exists (
-            select 1
-            from {{ this }} as written_since
-            where written_since._changes_ingest_id > {{ changes.after }}
-        )
+    where {{ unless_overtaken(this, 'written_since._changes_ingest_id > ' ~ changes.after) }}
     {%- endif %}
 
 )

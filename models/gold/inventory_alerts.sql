@@ -15,7 +15,7 @@
     )
 }}
 
-{% set clock = event_clock() %}
+{% set clock = "nullif(" ~ event_clock() ~ ", timestamp '0001-01-01 00:00:00')" %}
 
 with
 

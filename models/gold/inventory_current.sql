@@ -449,14 +449,11 @@ final as (
     {%- if is_incremental() %}
     -- Sums are added to rows read at one cursor. If another run has moved it since, its rows hold
     -- these changes already: write nothing, the next run goes on from there.
-    where
-        not exists (
-            select 1
-            from {{ this }} as written_since
-            where
-                written_since._changes_ingest_id > {{ changes.after }}
-                or written_since._counts_ingest_id > {{ counts.after }}
-        )
+    {%- set is_newer = [
+        'written_since._changes_ingest_id > ' ~ changes.after,
+        'written_since._counts_ingest_id > ' ~ counts.after
+    ] | join(' or ') %}
+    where {{ unless_overtaken(this, is_newer) }}
     {%- endif %}
 
 )

@@ -25,6 +25,11 @@
 {% set roles = store_roles() %}
 {% set anew = not is_incremental() or is_full_refresh() or roles_changed(roles, 'publication') %}
 {% set counts_after = -1 if anew else counts.after %}
+{% set is_newer = 'written_since.publication >= ' ~ publication %}
+{% set is_not_overtaken = unless_overtaken(this, is_newer) if is_incremental() else 'true' %}
+{% set was_restated =
+    'false' if anew else 'coalesce(counts_in_reach.published_is_restated, false)' %}
+{% set is_first_asked = 'true' if anew else 'counts_in_reach.published_figure_version is null' %}
 {% set horizon = count_horizon(
     ref('stg_pos__stock_counts'), ref('stg_pos__inventory_changes'), changes, counts, anew
 ) %}
@@ -49,27 +54,6 @@ change_types as (
 
 ),
 
--- Every version that was received of a count, also those between two runs.
-received_versions as (
-
-    select
-        store_id,
-        item_id,
-        counted_at,
-        quantity,
-        landed_at,
-        redrive_of_ingest_id is not null as is_re_driven,
-        ingest_id * 4294967296 + ingest_line as receipt
-    from {{ ref('base_pos__count_rows') }}
-    where
-        -- A literal, so that an engine leaves out all that follows from it.
-        {{ 'false' if horizon.is_idle else 'true' }}
-        and ingest_id > {{ counts_after }}
-        and ingest_id <= {{ counts.through }}
-        and reject_reason is null
-
-),
-
 -- Changes that this run reads first and that a count may have to take in.
 new_changes as (
 
@@ -81,12 +65,26 @@ new_changes as (
 
 ),
 
+new_counts as (
+
+    select
+        store_id,
+        item_id
+    from {{ ref('stg_pos__stock_counts') }}
+    where
+        -- A literal, so that an engine leaves out all that follows from it.
+        {{ 'false' if horizon.is_idle else 'true' }}
+        and _ingest_id > {{ counts_after }}
+        and _ingest_id <= {{ counts.through }}
+
+),
+
 touched_keys as (
 
     select
         store_id,
         item_id
-    from received_versions
+    from new_counts
 
     union
 
@@ -97,208 +95,49 @@ touched_keys as (
 
 ),
 
--- What was believed of a count before the run goes before the versions that came in since.
-versions as (
-
-    select
-        store_id,
-        item_id,
-        counted_at,
-        quantity,
-        landed_at,
-        is_re_driven,
-        receipt,
-        receipt as first_receipt,
-        cast(null as bigint) as quantity_receipt,
-        1 as is_received
-    from received_versions
-    {%- if not anew %}
-
-    union all
-
-    select
-        store_id,
-        item_id,
-        counted_at,
-        counted_quantity as quantity,
-        _landed_at as landed_at,
-        _is_re_driven as is_re_driven,
-        cast(figure_version - 1000000 as bigint) as receipt,  -- before all that is received
-        _first_receipt as first_receipt,
-        _quantity_receipt as quantity_receipt,
-        0 as is_received
-    from {{ this }}
-    where counted_at >= timestamp '{{ horizon.oldest_at }}'
-    {%- endif %}
-
-),
-
-versions_with_the_one_before as (
-
-    select
-        *,
-        lag(quantity) over (
-            partition by store_id, item_id, counted_at
-            order by receipt
-        ) as quantity_before
-    from versions
-
-),
-
--- Every count in reach as it stands after this run.
+-- The counts in reach: from the one before the oldest that this run has to do with.
 standing_counts as (
 
     select
-        store_id,
-        item_id,
-        counted_at,
-        max_by(quantity, receipt) as quantity,
-        max_by(is_re_driven, receipt) as is_re_driven,
-        min(landed_at) as landed_at,
-        min(first_receipt) as first_receipt,
-        max(
-            case
-                when is_received = 0 then quantity_receipt
-                when not quantity <=> quantity_before then receipt
-            end
-        ) as quantity_receipt,
-        max(is_received) as is_received
-    from versions_with_the_one_before
-    group by store_id, item_id, counted_at
-
-),
-
--- Movements and counts on one time line.
-time_line as (
-
-    select
-        inventory_changes.store_id,
-        inventory_changes.item_id,
-        inventory_changes.occurred_at as happened_at,
-        0 as is_count,
-        inventory_changes.quantity as moved_quantity,
-        case
-            when change_types.change_type = 'shrink' then -inventory_changes.quantity
-            else cast(0 as bigint)
-        end as shrink_quantity,
-        case
-            when change_types.change_type = 'sale' then -inventory_changes.quantity
-            else cast(0 as bigint)
-        end as sold_quantity,
-        inventory_changes._ingest_id,
-        cast(null as bigint) as counted_quantity,
-        inventory_changes._redrive_of_ingest_id is not null as is_re_driven,
-        inventory_changes.landed_at,
-        cast(null as bigint) as first_receipt,
-        cast(null as bigint) as quantity_receipt,
-        0 as is_received
-    from {{ ref('stg_pos__inventory_changes') }} as inventory_changes
-    inner join change_types
-        on inventory_changes.change_type_id = change_types.change_type_id
-    left join stores
-        on inventory_changes.store_id = stores.store_id
-    where
-        inventory_changes._ingest_id <= {{ changes.through }}
-        and {{ moves_stock('change_types.change_type', 'stores.channel') }}
-        and (
-            inventory_changes.occurred_on >= date '{{ horizon.oldest_at[:10] }}'
-            or {{ 'false' if anew else precedes_a_count(horizon, changes) }}
-        )
-
-    union all
-
-    select
-        store_id,
-        item_id,
-        counted_at as happened_at,
-        1 as is_count,
-        cast(0 as bigint) as moved_quantity,
-        cast(0 as bigint) as shrink_quantity,
-        cast(0 as bigint) as sold_quantity,
-        cast(null as bigint) as _ingest_id,
-        quantity as counted_quantity,
-        is_re_driven,
-        landed_at,
-        first_receipt,
-        quantity_receipt,
-        is_received
-    from standing_counts
-
-),
-
--- The newest first, and at one instant the count first: what comes before a count in this order
--- occurred strictly after it.
-summed_backwards as (
-
-    select
-        time_line.*,
-        {%- for column in ['moved_quantity', 'shrink_quantity', 'sold_quantity'] %}
-        sum(time_line.{{ column }}) over (
-            partition by time_line.store_id, time_line.item_id
-            order by time_line.happened_at desc, time_line.is_count desc
-            rows between unbounded preceding and current row
-        ) as {{ column }}_after,
-        {%- endfor %}
-        min(case when time_line.is_count = 0 then time_line.landed_at end) over (
-            partition by time_line.store_id, time_line.item_id
-            order by time_line.happened_at desc, time_line.is_count desc
-            rows between unbounded preceding and current row
-        ) as first_landed_after,
-        min(case when time_line.is_count = 1 then time_line.happened_at end) over (
-            partition by time_line.store_id, time_line.item_id
-            order by time_line.happened_at desc, time_line.is_count desc
-            rows between unbounded preceding and current row
-        ) as counted_at
-    from time_line
+        stock_counts.store_id,
+        stock_counts.item_id,
+        stock_counts.counted_at,
+        stock_counts.quantity as counted_quantity,
+        stock_counts.first_landed_at,
+        stock_counts._first_receipt,
+        stock_counts._quantity_receipt,
+        stock_counts._redrive_of_ingest_id is not null as is_re_driven,
+        stock_counts._ingest_id > {{ counts_after }} as is_received
+    from {{ ref('stg_pos__stock_counts') }} as stock_counts
     left semi join touched_keys
         on
-            time_line.store_id = touched_keys.store_id
-            and time_line.item_id = touched_keys.item_id
+            stock_counts.store_id = touched_keys.store_id
+            and stock_counts.item_id = touched_keys.item_id
+    where
+        stock_counts.counted_at >= timestamp '{{ horizon.oldest_at }}'
+        and stock_counts._ingest_id <= {{ counts.through }}
 
 ),
 
--- A count with what it takes in: the movements that are no later than it and later than the one
--- before.
-counts as (
+-- Joined and not looked up by windows, here and below: a key has few counts, and a window costs by
+-- the key.
+counts_and_their_neighbours as (
 
     select
-        store_id,
-        item_id,
-        counted_at,
-        {%- for column in [
-            'counted_quantity', 'landed_at', 'first_receipt', 'quantity_receipt', 'is_received',
-            'moved_quantity_after', 'shrink_quantity_after', 'sold_quantity_after',
-            'first_landed_after'
-        ] %}
-        max(case when is_count = 1 then {{ column }} end) as {{ column }},
-        {%- endfor %}
-        max(case when is_count = 1 and is_re_driven then 1 else 0 end) = 1 as is_re_driven,
-        max(case when is_count = 0 and moved_quantity <> 0 then landed_at end) as last_landed_at,
-        max(_ingest_id) as last_ingest_id,
-        max(case when is_count = 0 and is_re_driven then _ingest_id end) as last_re_driven_ingest_id
-    from summed_backwards
-    where counted_at is not null
-    group by store_id, item_id, counted_at
-
-),
-
-counts_with_the_one_before as (
-
-    select
-        *,
-        {%- for column in [
-            'counted_at', 'counted_quantity', 'is_re_driven', 'quantity_receipt',
-            'moved_quantity_after', 'shrink_quantity_after', 'sold_quantity_after'
-        ] %}
-        lag({{ column }}) over (
-            partition by store_id, item_id order by counted_at
-        ) as previous_{{ column }},
-        {%- endfor %}
-        min(first_receipt) over (
-            partition by store_id, item_id order by counted_at desc
-            rows between unbounded preceding and 1 preceding
+        standing_counts.store_id,
+        standing_counts.item_id,
+        standing_counts.counted_at,
+        max(case when others.counted_at < standing_counts.counted_at then others.counted_at end)
+            as previous_counted_at,
+        min(
+            case when others.counted_at > standing_counts.counted_at then others._first_receipt end
         ) as first_receipt_of_later
-    from counts
+    from standing_counts
+    inner join standing_counts as others
+        on
+            standing_counts.store_id = others.store_id
+            and standing_counts.item_id = others.item_id
+    group by standing_counts.store_id, standing_counts.item_id, standing_counts.counted_at
 
 ),
 
@@ -349,17 +188,37 @@ published as (
         quantity as believed_variance_quantity,
         '' as cause,
         landed_at as published_at
-    from received_versions
+    from {{ ref('stg_pos__stock_counts') }}
     where false
     {%- endif %}
 
 ),
 
--- Beside the sums of all changes there ever were, which are what a first count takes in and more.
-counts_and_published as (
+latest_versions as (
 
     select
-        counts_with_the_one_before.*,
+        store_id,
+        item_id,
+        counted_at,
+        max(figure_version) as figure_version
+    from published
+    group by store_id, item_id, counted_at
+
+),
+
+-- Beside the sum of all changes there ever were, which is what a first count takes in and more. The
+-- oldest count in reach of a key may have one before it that is out of reach: nothing of this run
+-- touches it then, or the other would be in reach too.
+counts_in_reach as (
+
+    select
+        standing_counts.*,
+        neighbours.previous_counted_at,
+        neighbours.first_receipt_of_later,
+        previous_counts.counted_quantity as previous_counted_quantity,
+        previous_counts._quantity_receipt as previous_quantity_receipt,
+        previous_counts.is_re_driven as previous_is_re_driven,
+        positions.lifetime_change_quantity,
         {%- for column in [
             'figure_version', 'counted_quantity', 'previous_counted_at', 'previous_counted_quantity',
             'change_quantity', 'book_quantity', 'variance_quantity', 'recorded_shrink_quantity',
@@ -369,63 +228,185 @@ counts_and_published as (
         {%- endfor %}
         published.believed_counted_quantity,
         published.believed_book_quantity,
-        published.believed_variance_quantity,
-        positions.lifetime_change_quantity,
-        row_number() over (
-            partition by
-                counts_with_the_one_before.store_id,
-                counts_with_the_one_before.item_id,
-                counts_with_the_one_before.counted_at
-            order by published.figure_version desc
-        ) as newest_first
-    from counts_with_the_one_before
+        published.believed_variance_quantity
+    from standing_counts
+    inner join counts_and_their_neighbours as neighbours
+        on
+            standing_counts.store_id = neighbours.store_id
+            and standing_counts.item_id = neighbours.item_id
+            and standing_counts.counted_at = neighbours.counted_at
+    left join standing_counts as previous_counts
+        on
+            neighbours.store_id = previous_counts.store_id
+            and neighbours.item_id = previous_counts.item_id
+            and neighbours.previous_counted_at = previous_counts.counted_at
+    left join latest_versions
+        on
+            standing_counts.store_id = latest_versions.store_id
+            and standing_counts.item_id = latest_versions.item_id
+            and standing_counts.counted_at = latest_versions.counted_at
     left join published
         on
-            counts_with_the_one_before.store_id = published.store_id
-            and counts_with_the_one_before.item_id = published.item_id
-            and counts_with_the_one_before.counted_at = published.counted_at
+            latest_versions.store_id = published.store_id
+            and latest_versions.item_id = published.item_id
+            and latest_versions.counted_at = published.counted_at
+            and latest_versions.figure_version = published.figure_version
     left join {{ ref('inventory_current') }} as positions
         on
-            counts_with_the_one_before.store_id = positions.store_id
-            and counts_with_the_one_before.item_id = positions.item_id
+            standing_counts.store_id = positions.store_id
+            and standing_counts.item_id = positions.item_id
+    where
+        neighbours.previous_counted_at is not null
+        or published.previous_counted_at is null
 
 ),
 
--- The oldest count in reach of a key may have one before it that is out of reach. Nothing of this
--- run touches it then, or the other would be in reach too.
-counts_in_reach as (
+movements as (
 
-    select *
-    from counts_and_published
+    select
+        inventory_changes.store_id,
+        inventory_changes.item_id,
+        inventory_changes.occurred_at,
+        inventory_changes.quantity,
+        case
+            when change_types.change_type = 'shrink' then -inventory_changes.quantity
+            else cast(0 as bigint)
+        end as shrink_quantity,
+        case
+            when change_types.change_type = 'sale' then -inventory_changes.quantity
+            else cast(0 as bigint)
+        end as sold_quantity,
+        inventory_changes.landed_at,
+        inventory_changes._ingest_id,
+        inventory_changes._redrive_of_ingest_id is not null as is_re_driven
+    from {{ ref('stg_pos__inventory_changes') }} as inventory_changes
+    inner join change_types
+        on inventory_changes.change_type_id = change_types.change_type_id
+    left join stores
+        on inventory_changes.store_id = stores.store_id
+    left semi join touched_keys
+        on
+            inventory_changes.store_id = touched_keys.store_id
+            and inventory_changes.item_id = touched_keys.item_id
     where
-        newest_first = 1
-        and (previous_counted_at is not null or published_previous_counted_at is null)
+        inventory_changes._ingest_id <= {{ changes.through }}
+        and {{ moves_stock('change_types.change_type', 'stores.channel') }}
+        and (
+            inventory_changes.occurred_on >= date '{{ horizon.oldest_at[:10] }}'
+            or {{ 'false' if anew else precedes_a_count(horizon, changes) }}
+        )
+
+),
+
+-- A count with what it takes in, the movements no later than it and later than the one before, and
+-- with those after it: they are what a first count has not taken in of all there ever were.
+summed as (
+
+    select
+        counts_in_reach.store_id,
+        counts_in_reach.item_id,
+        counts_in_reach.counted_at,
+        {%- for column in ['quantity', 'shrink_quantity', 'sold_quantity'] %}
+        coalesce(
+            sum(
+                case
+                    when movements.occurred_at <= counts_in_reach.counted_at
+                        then movements.{{ column }}
+                end
+            ),
+            0
+        ) as {{ 'moved_' if loop.first }}{{ column }},
+        {%- endfor %}
+        coalesce(
+            sum(
+                case
+                    when movements.occurred_at > counts_in_reach.counted_at then movements.quantity
+                end
+            ),
+            0
+        ) as quantity_after,
+        min(
+            case
+                when movements.occurred_at > counts_in_reach.counted_at then movements.landed_at
+            end
+        ) as first_landed_after,
+        max(
+            case
+                when
+                    movements.occurred_at <= counts_in_reach.counted_at
+                    and movements.quantity <> 0
+                    then movements.landed_at
+            end
+        ) as last_landed_at,
+        max(
+            case
+                when movements.occurred_at <= counts_in_reach.counted_at
+                    then movements._ingest_id
+            end
+        ) as last_ingest_id,
+        max(
+            case
+                when
+                    movements.occurred_at <= counts_in_reach.counted_at
+                    and movements.is_re_driven
+                    then movements._ingest_id
+            end
+        ) as last_re_driven_ingest_id
+    from counts_in_reach
+    left join movements
+        on
+            counts_in_reach.store_id = movements.store_id
+            and counts_in_reach.item_id = movements.item_id
+            and (
+                counts_in_reach.previous_counted_at is null
+                or counts_in_reach.previous_counted_at < movements.occurred_at
+            )
+            -- What came after a count says whether it was late, which is asked once.
+            and (
+                counts_in_reach.counted_at >= movements.occurred_at
+                or counts_in_reach.previous_counted_at is null
+                or {{ is_first_asked }}
+            )
+    group by counts_in_reach.store_id, counts_in_reach.item_id, counts_in_reach.counted_at
 
 ),
 
 booked as (
 
     select
-        *,
-        coalesce(previous_counted_quantity, 0)
-        + coalesce(previous_moved_quantity_after, lifetime_change_quantity, 0)
-        - moved_quantity_after as book_quantity,
-        coalesce(previous_moved_quantity_after, lifetime_change_quantity, 0)
-        - moved_quantity_after as change_quantity,
-        previous_shrink_quantity_after - shrink_quantity_after as recorded_shrink_quantity,
-        previous_sold_quantity_after - sold_quantity_after as sold_quantity,
-        coalesce(published_is_late, false)
-        or (
-            published_figure_version is null
-            and coalesce(
-                first_landed_after < landed_at or first_receipt_of_later < first_receipt, false
-            )
-        ) as is_late,
-        coalesce(published_is_restated, false)
-        or quantity_receipt > first_receipt
-        or coalesce(previous_quantity_receipt > first_receipt, false)
-        or coalesce(last_landed_at > landed_at, false) as is_restated
+        counts_in_reach.*,
+        summed.last_ingest_id,
+        summed.last_re_driven_ingest_id,
+        case
+            when counts_in_reach.previous_counted_at is not null then summed.moved_quantity
+            else coalesce(counts_in_reach.lifetime_change_quantity, 0) - summed.quantity_after
+        end as change_quantity,
+        case when counts_in_reach.previous_counted_at is not null then summed.shrink_quantity end
+            as recorded_shrink_quantity,
+        case when counts_in_reach.previous_counted_at is not null then summed.sold_quantity end
+            as sold_quantity,
+        case
+            when {{ is_first_asked }}
+                then coalesce(
+                    summed.first_landed_after < counts_in_reach.first_landed_at
+                    or counts_in_reach.first_receipt_of_later < counts_in_reach._first_receipt,
+                    false
+                )
+            else counts_in_reach.published_is_late
+        end as is_late,
+        -- What a first count took in long ago is not looked at again, but remembered.
+        {{ was_restated }}
+        or counts_in_reach._quantity_receipt > counts_in_reach._first_receipt
+        or coalesce(
+            counts_in_reach.previous_quantity_receipt > counts_in_reach._first_receipt, false
+        )
+        or coalesce(summed.last_landed_at > counts_in_reach.first_landed_at, false) as is_restated
     from counts_in_reach
+    inner join summed
+        on
+            counts_in_reach.store_id = summed.store_id
+            and counts_in_reach.item_id = summed.item_id
+            and counts_in_reach.counted_at = summed.counted_at
 
 ),
 
@@ -433,6 +414,7 @@ compared as (
 
     select
         *,
+        coalesce(previous_counted_quantity, 0) + change_quantity as book_quantity,
         published_figure_version is null
         or counted_quantity <> published_counted_quantity
         or not previous_counted_at <=> published_previous_counted_at
@@ -440,6 +422,7 @@ compared as (
         or change_quantity <> published_change_quantity
         or not recorded_shrink_quantity <=> published_recorded_shrink_quantity
         or not sold_quantity <=> published_sold_quantity
+        or is_late <> published_is_late
         or is_restated <> published_is_restated as is_new_version,
         case
             when published_figure_version is null and not is_late then null
@@ -501,16 +484,14 @@ final as (
             else published_published_at
         end as published_at,
         cast({{ publication }} as bigint) as publication,
-        landed_at as _landed_at,
-        first_receipt as _first_receipt,
-        quantity_receipt as _quantity_receipt,
-        is_re_driven as _is_re_driven,
         '{{ roles }}' as _store_roles,
         cast({{ changes.through }} as bigint) as _changes_ingest_id,
         cast({{ counts.through }} as bigint) as _counts_ingest_id
     from compared
     -- A count that was received again as it stands is written again too, or the cursor would stay.
-    where is_new_version or is_received = 1
+    where
+        (is_new_version or is_received)
+        and {{ is_not_overtaken }}
 
 )
 

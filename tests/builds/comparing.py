@@ -66,15 +66,16 @@ class History:
         return self.builds[min(later, default=place)].started_at
 
     def start_of(self, time: datetime) -> datetime | None:
-        """The same, of the build that was running at a time, or that started in that second."""
-        for place, build in enumerate(self.builds):
+        """The same, of the build that was running at a time.
+
+        A time in whole seconds may be one that was cut off, and then lie just before its build; a
+        build may also have ended in that second, so the later one is meant.
+        """
+        for place, build in reversed(list(enumerate(self.builds))):
             started_at = build.started_at
             if not time.microsecond:
                 started_at = started_at.replace(microsecond=0)
-                found = time == started_at
-            else:
-                found = started_at <= time <= build.ended_at
-            if found:
+            if started_at <= time <= build.ended_at:
                 return self.started(place)
         return None
 

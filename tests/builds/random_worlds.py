@@ -125,7 +125,7 @@ def only(landings: Iterable[Landing], world: int) -> list[Landing]:
     """One of the worlds of `packed` by itself, with the common clock."""
     alone = []
     for landing in landings:
-        header, lines = _split(landing)
+        header, lines = split(landing)
         kept = [
             (each, line)
             for each, line in zip(landing.worlds, lines, strict=True)
@@ -329,27 +329,32 @@ def _packed_landing(path: str, lines: Sequence[tuple[int, str]]) -> Landing:
     return Landing(path, text.encode(), tuple(world for world, _ in lines))
 
 
-def _split(landing: Landing) -> tuple[list[str], list[str]]:
+def split(landing: Landing) -> tuple[list[str], list[str]]:
     lines = landing.data.decode().split("\n")
     return (lines[:1], lines[1:]) if landing.path.endswith(".csv") else ([], lines)
 
 
-def simulated(seed: int, folder: Path) -> list[Landing]:
-    """A simulated world of three days with all faults on, as the playback would land it."""
+def simulated(
+    seed: int, folder: Path, files: int = 40, faults: Faults = ALL_FAULTS
+) -> list[Landing]:
+    """A simulated world of three days with faults, as the playback would land it.
+
+    In at least so many files, as long as there is something to tell in each.
+    """
     config = Config(
         seed=seed,
         days=3,
         items=30,
-        lines=300,
+        lines=max(300, 8 * files),
         count_every_days=1,
         bopis_share=0.4,
-        faults=ALL_FAULTS,
+        faults=faults,
     )
     write_month(simulate(config), folder)
     month = Month(folder)
     landings, after = [], month.starts_at
     while after < month.ends_at:
-        slot = Slot(after, min(after + timedelta(hours=3), month.ends_at))
+        slot = Slot(after, min(after + timedelta(hours=80 / files), month.ends_at))
         landings.extend(Landing(path, data) for path, data in month.files_of(slot))
         after = slot.through
     return landings

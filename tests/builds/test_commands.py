@@ -20,7 +20,10 @@ from loaders.landing import publish
 from tests.builds.worlds import free_port
 from tests.files import message
 
-COMMANDS = ("simulate", "play", "replay", "load", "up", "down", "status", "run", "demo")
+COMMANDS = (
+    *("simulate", "play", "replay", "load", "redrive"),
+    *("up", "down", "status", "run", "demo"),
+)
 PROJECT = Path(__file__).resolve().parents[2]
 
 

@@ -123,7 +123,10 @@ def test_only_builds_that_wrote_a_table_count_for_it(judged: oracle.Oracle) -> N
 
 def test_a_start_in_whole_seconds_is_the_builds_own() -> None:
     found = history()
-    assert found.start_of(FIRST_BUILD.replace(microsecond=0)) == FIRST_BUILD
+    whole = FIRST_BUILD.replace(microsecond=0)
+    assert found.start_of(whole) == FIRST_BUILD
+    assert found.start_of(whole + timedelta(seconds=1)) == FIRST_BUILD, "dbt begins a little later"
+    assert found.start_of(whole + timedelta(seconds=10)) == FIRST_BUILD + timedelta(seconds=10)
     assert found.start_of(FIRST_BUILD + timedelta(seconds=7)) is None
 
 

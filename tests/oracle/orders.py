@@ -55,10 +55,8 @@ def committed(known: Known) -> Mapping[Key, int]:
 
 
 def _order(known: Known, lines: Sequence[Change], pickups: Sequence[Change]) -> Order:
-    stated = [line.fulfillment_store_id for line in lines if line.fulfillment_store_id is not None]
-    store_id = min(stated, default=None)
-    if lines and not stated:
-        store_id = only_physical_store(known.stores)
+    stated = lines[0].fulfillment_store_id if lines else None  # of the first received
+    store_id = only_physical_store(known.stores) if lines and stated is None else stated
     ordered_at = min((line.occurred_at for line in lines), default=None)
     ordered = -sum(line.quantity for line in lines) if lines else None
     picked_up = -sum(pickup.quantity for pickup in pickups)
@@ -67,7 +65,7 @@ def _order(known: Known, lines: Sequence[Change], pickups: Sequence[Change]) -> 
     return Order(
         ordered_at=ordered_at,
         ordered_quantity=ordered,
-        stated_fulfillment_store_id=min(stated, default=None),
+        stated_fulfillment_store_id=stated,
         fulfillment_store_id=store_id,
         is_unassigned=bool(lines) and store_id is None,
         picked_up_at=max((pickup.occurred_at for pickup in pickups), default=None),

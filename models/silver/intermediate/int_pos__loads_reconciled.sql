@@ -14,6 +14,7 @@
 {% set messages = new_rows(
     source('bronze', 'pos_messages'), 'ingest_id', '_ingest_id', "source = 'pos_messages'"
 ) %}
+{% set changes_through = last_commit(ref('stg_pos__inventory_changes'), '_ingest_id') %}
 {% set count_rows = new_rows(
     source('bronze', 'pos_count_rows'), 'ingest_id', '_ingest_id', "source = 'pos_count_rows'"
 ) %}
@@ -170,7 +171,7 @@ all_lines as (
 
 ),
 
-final as (
+loads as (
 
     select
         ingest_id as _ingest_id,
@@ -181,6 +182,7 @@ final as (
         sum(
             case when disposition not in ('kept', 'duplicate', 'lost') then 1 else 0 end
         ) as lines_quarantined,
+        sum(case when disposition = 'lost' then 1 else 0 end) as lines_lost,
         -- Carried here so that the quarantine finds them without reading the lines once more. As
         -- text: a table with an array in it cannot be registered in a new session of Sail.
         to_json(sort_array(collect_list(
@@ -201,6 +203,35 @@ final as (
         source
     from all_lines
     group by source, ingest_id
+
+),
+
+-- Loads that came in while this build was running, after the changes had been read.
+compared_to_changes as (
+
+    select
+        *,
+        min(
+            case when lines_lost > 0 and _ingest_id > {{ changes_through }} then _ingest_id end
+        ) over (partition by source) as first_unread_ingest_id
+    from loads
+
+),
+
+-- They are the next build's; a load once booked is never looked at again.
+final as (
+
+    select
+        _ingest_id,
+        received_at,
+        lines_received,
+        lines_kept,
+        lines_duplicate,
+        lines_quarantined,
+        quarantined_lines,
+        source
+    from compared_to_changes
+    where first_unread_ingest_id is null or _ingest_id < first_unread_ingest_id
 
 )
 

@@ -1,6 +1,7 @@
 -- grain: one row per store, transaction, change type and item, on the date of the event
 -- The first received of a key stands; whatever repeats it later is never inserted.
--- Not repaired by an increment: nothing. A new rule for what is rejected needs a full refresh.
+-- Not repaired by an increment: nothing. A new rule for what is rejected needs a re-drive of what
+-- is in quarantine, or a full refresh: a commit is judged once, also one of which nothing was kept.
 {{
     config(
         materialized='incremental',
@@ -13,7 +14,10 @@
     )
 }}
 
-{% set messages = new_rows(source('bronze', 'pos_messages'), 'ingest_id', '_ingest_id') %}
+{% set messages = new_rows(
+    source('bronze', 'pos_messages'), 'ingest_id', '_ingest_id',
+    closed_in={'name': 'int_pos__loads_reconciled', 'where': "source = 'pos_messages'"}
+) %}
 
 with
 

@@ -2,7 +2,7 @@
 
 Hypothesis plays the tills, the people who count, the schedule, and the misfortunes; it makes a
 failure as short as it can and prints it as the calls that lead to it. POS_TEST_EXAMPLES says how
-many worlds it plays (the default: about a minute), POS_TEST_SEED repeats a run.
+many worlds it plays, POS_TEST_SEED repeats a run.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from hypothesis.stateful import (
 from tests.builds.comparing import GOLD
 from tests.builds.worlds import SILVER_AND_GOLD, Station, World, differences
 from tests.files import message
+from tests.scale import SCALE
+from tests.truth.figures import Proof
 
-EXAMPLES = int(os.environ.get("POS_TEST_EXAMPLES", "4"))
 SEED = int(os.environ.get("POS_TEST_SEED", "0")) or random.randrange(1, 10**6)
 STEPS = 20
+EQUAL = "equal to the oracle after each build"
 
 SALE, SHRINK, RESTOCK, BOPIS = 1, 2, 3, 4
 MODELS = [name for names in SILVER_AND_GOLD.values() for name in names]
@@ -261,16 +263,20 @@ class Lakehouse(RuleBasedStateMachine):
         self.is_settled = False
 
 
-def test_all_tables_equal_the_oracle_whatever_happens(station: Station) -> None:
+def test_all_tables_equal_the_oracle_whatever_happens(station: Station, proof: Proof) -> None:
     class AtStation(Lakehouse):
-        pass
+        worlds = 0
+
+        def teardown(self) -> None:
+            super().teardown()
+            AtStation.worlds += 1
 
     AtStation.station = station
     print(f"POS_TEST_SEED={SEED}")
     run_state_machine_as_test(
         hypothesis.seed(SEED)(AtStation),
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=SCALE.examples,
             stateful_step_count=STEPS,
             deadline=None,
             print_blob=True,
@@ -279,3 +285,5 @@ def test_all_tables_equal_the_oracle_whatever_happens(station: Station) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    note = f"{STEPS} steps each, POS_TEST_SEED={SEED}"
+    proof("worlds of the state machine", AtStation.worlds, AtStation.worlds, EQUAL, note)
