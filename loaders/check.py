@@ -50,7 +50,7 @@ def compare_with_truth(lakehouse: Path, month: Path, clock: datetime) -> Compari
 
 
 def compare_variances_with_truth(lakehouse: Path, month: Path, clock: datetime) -> Comparison:
-    """Compare ``gold.stock_count_variances`` with the truth at the event ``clock``, count by count."""
+    """Compare ``gold.stock_count_variances`` with the truth at the event ``clock``."""
     gold = _gold(lakehouse, "stock_count_variances", VARIANCE_KEYS + VARIANCES)
     truth = expected_variances(month, clock)
     return _compare(gold, truth.select(VARIANCE_KEYS + VARIANCES), VARIANCE_KEYS, VARIANCES)
@@ -78,7 +78,7 @@ def _with_commitments(on_hand: pa.Table, commitments: pa.Table) -> pa.Table:
 
 
 def _compare(gold: pa.Table, truth: pa.Table, keys: list[str], compared: list[str]) -> Comparison:
-    """Compare two tables row by row; what only one of them has must say nothing (zeros, no count)."""
+    """Compare two tables by key; what only gold has must say nothing (zeros, no count)."""
     joined = (
         truth.cast(_types(truth))
         .append_column("in_truth", pa.array([True] * truth.num_rows, pa.bool_()))

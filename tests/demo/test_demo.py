@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -18,8 +19,11 @@ MONTH = [
     *("--malformed", "0.01", "--unknown-item", "0.01", "--conflicting", "0.01"),
 ]
 KILLS = 10
+PLACES = ("landing", "lakehouse", "port")
 README = Path(__file__).parents[2] / "README.md"
 README_QUERIES = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+README_SHOWS = re.findall(r"^\$ (dbt show .*)$", README.read_text(), flags=re.MULTILINE)
+OVERVIEW = README.with_name("models") / "_docs" / "overview.md"
 EQUAL = "inventory equals the simulator's truth for all"
 
 
@@ -65,6 +69,21 @@ def test_ends_with_the_truth_and_goes_on_from_there(places):
         )
         assert done.returncode == 0, done.stderr
         assert "store_001" in done.stdout
+    documented = re.sub(r"{% (end)?raw %}", "", OVERVIEW.read_text())
+    for command in README_SHOWS:
+        assert command in documented
+        show = [str(Path(sys.executable).with_name("dbt")), *shlex.split(command)[1:]]
+        done = subprocess.run(
+            [*show, "--target-path", str(places["lakehouse"].parent / "target")],
+            cwd=README.parent,
+            env={**os.environ, **{f"POS_{name.upper()}": str(places[name]) for name in PLACES}},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        assert "on_hand_quantity" in done.stdout
+    assert README_SHOWS
 
 
 def test_interrupted_it_stops_cleanly_and_goes_on(places):
