@@ -7,29 +7,69 @@
       the ON clause, so that only the files that can match are read. The column must be part of the
       key: then no row outside of the predicate could have matched anyway.
 
-    And where the source was staged (see create_table_as.sql), the condition that `unless_overtaken`
-    put into the model is asked once more, in the statement that writes.
+    And where the source was staged (see create_table_as.sql): an empty one is not merged at all, and
+    the condition that `unless_overtaken` put into the model is asked once more, in the statement that
+    writes.
 
     dbt-databricks has a macro of its own of this name, and prunes by itself.
 #}
 {% macro spark__get_merge_sql(target, source, unique_key, dest_columns, incremental_predicates) %}
     {%- set keys = [unique_key] if unique_key is string else unique_key -%}
+    {%- if is_staged() and run_query('select count(*) from ' ~ source).rows[0][0] == 0 -%}
+        select 'nothing new' as merged
+    {%- elif is_staged() and config.get('meta', {}).get('merge_by_rewriting') -%}
+        {{ rewriting_merge(target, unovertaken(source), keys) }}
+    {%- else -%}
+        {{ pruned_merge(target, unovertaken(source), source, keys, incremental_predicates) }}
+    {%- endif -%}
+{% endmacro %}
+
+
+{% macro pruned_merge(target, source, relation, keys, incremental_predicates) %}
     {%- set conditions = [] + (incremental_predicates or []) -%}
     {%- set prune_by = config.get('meta', {}).get('merge_prune_by') -%}
     {%- if prune_by -%}
-        {%- do conditions.append(merge_pruning(source, prune_by)) -%}
+        {%- do conditions.append(merge_pruning(relation, prune_by)) -%}
     {%- endif -%}
     {%- for key in keys -%}
         {%- do conditions.append('dbt_source.' ~ key ~ ' = dbt_target.' ~ key) -%}
     {%- endfor %}
     merge into {{ target }} as dbt_target
-    using {{ unovertaken(source) }} as dbt_source
+    using {{ source }} as dbt_source
     on {{ conditions | join('\n    and ') }}
     {%- if not config.get('skip_matched_step', false) %}
     when matched then update set *
     {%- endif %}
     when not matched then insert *
 {% endmacro %}
+
+
+{#
+    The same in one commit without a MERGE, for a table of which every merge rewrites all files anyway
+    (`meta.merge_by_rewriting`): the source's rows, and the target's that it has no row for. The
+    embedded engine's MERGE takes ever longer with each column (200,000 rows: 20 columns 0.8 s, 24 2.5 s,
+    28 13 s), this 0.6 s.
+#}
+{% macro rewriting_merge(target, source, keys) %}
+    {%- set names = adapter.get_columns_in_relation(target) | map(attribute='column') | list %}
+    insert overwrite table {{ target }}
+    select {{ names | join(', ') }}
+    from {{ source }} as dbt_source
+    union all
+    select dbt_target.{{ names | join(', dbt_target.') }}
+    from {{ target }} as dbt_target
+    left anti join {{ source }} as dbt_source
+        on
+            {%- for key in keys %}
+            dbt_source.{{ key }} = dbt_target.{{ key }}{{ ' and' if not loop.last }}
+            {%- endfor %}
+{% endmacro %}
+
+
+{# Whether what a merge reads was staged, see create_table_as.sql. #}
+{% macro is_staged() -%}
+    {{ return(target.host == 'embedded') }}
+{%- endmacro %}
 
 
 {% macro merge_pruning(source, prune_by) %}
@@ -61,7 +101,7 @@
         '/\\* unless overtaken \\*/(.*?)/\\* overtaken \\*/',
         model['compiled_code'] or '',
         modules.re.DOTALL
-    ) if target.host == 'embedded' else none -%}
+    ) if is_staged() else none -%}
     {%- if guard -%}
         (select * from {{ source }} where {{ guard[1] }})
     {%- else -%}

@@ -8,7 +8,8 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['store_id', 'item_id'],
-        on_schema_change='fail'
+        on_schema_change='fail',
+        meta={'merge_by_rewriting': true}
     )
 }}
 
