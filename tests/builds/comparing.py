@@ -150,6 +150,14 @@ GOLD = (
 )
 
 
+def is_of_builds(difference: str) -> bool:
+    """Whether it is of a table that depends on the builds: what each of them knew and published.
+
+    The oracle takes a build to have known all of bronze and the stores as they are now.
+    """
+    return difference.startswith(tuple(table.name for table in GOLD if table.depends_on_builds))
+
+
 def gold_differences(
     table: Table, found: list[Row] | None, judged: Oracle, history: History
 ) -> list[str]:

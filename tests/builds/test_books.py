@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.builds.comparing import is_of_builds
 from tests.builds.worlds import World, book_rows, differences
 from tests.files import message
 
@@ -32,7 +33,7 @@ def test_a_load_in_the_middle_of_a_build_is_booked_by_the_next(world: World) -> 
         ("pos_count_rows", 1),
         *(("pos_messages", n) for n in (1, 2, 3)),
     ]
-    assert differences(world) == []
+    assert [each for each in differences(world) if not is_of_builds(each)] == []
     assert world.check() == []
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from loaders import engine
+from tests.builds.comparing import is_of_builds
 from tests.builds.worlds import Station, World, differences
 from tests.files import message
 from tests.oracle import STORES
@@ -71,10 +72,3 @@ def now_known(found: list[str]) -> list[str]:
     return [
         each for each in found if not each.startswith("inventory_ledger") and not is_of_builds(each)
     ]
-
-
-def is_of_builds(difference: str) -> bool:
-    """What was published before the store was known; the oracle knows it from the beginning."""
-    return difference.startswith(
-        ("stock_count_figures", "inventory_restatements", "inventory_alerts")
-    )
