@@ -1,9 +1,9 @@
 """Each mistake in the SQL is noticed: the compact world comes out otherwise than the oracle says.
 
 A mistake that only breaks the build does not count: that would be noticed without any test of ours.
-Which of them the models' own unit tests notice too: the instants of counts, repetitions, the lines
-of a message, the corrected count, the clearing of alerts. Those take one model at a time and no
-increments.
+The models' unit tests have no part in it. They take one model at a time, so they can notice some of
+these (what stands of repetitions, the lines of a message, reasons, a count's instant), but not what
+goes wrong between models and between builds.
 """
 
 from __future__ import annotations
