@@ -34,11 +34,15 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY)  ## The main job: simulate, play three days, build as they come (TARGET=spark for Spark)
 	@$(BIN)/pos demo --target $(TARGET)
 
-test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java
-	@$(BIN)/pytest
+test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java, at the same time
+	@# Two processes for two cores: Spark's takes as long as half of the others.
+	@mkdir -p target; $(BIN)/pytest -m spark > target/spark_lane.log 2>&1 & spark=$$!; failed=0; \
+	$(BIN)/pytest -m "not spark" || failed=1; \
+	wait $$spark || failed=1; echo "Spark lane (target/spark_lane.log):"; \
+	grep -vE '^(Picked up|WARNING|Using Spark|Setting|To adjust|[0-9/]+ [0-9:]+ WARN)' target/spark_lane.log || true; exit $$failed
 
 test-truth: $(READY)  ## The proof at full size, hours: random worlds on both engines, batchings, the month, mutations
-	@POS_TRUTH=all $(BIN)/pytest -v tests/truth tests/builds/test_acceptance.py
+	@POS_TRUTH=all $(BIN)/pytest -v tests/truth tests/builds/test_acceptance.py tests/builds/test_ledger.py
 
 up: $(READY)  ## Start the embedded engine
 	@$(BIN)/pos up

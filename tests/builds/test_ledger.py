@@ -19,6 +19,7 @@ from tests.builds.comparing import GOLD, History, gold_differences, gold_rows
 from tests.builds.random_worlds import batches, colliding, packed
 from tests.builds.worlds import Station, World
 from tests.files import message
+from tests.scale import IS_ALL
 
 MARTS = ("run", "--selector", "marts")
 TABLES = [
@@ -392,6 +393,9 @@ def test_no_event_at_all(world: World) -> None:
     assert mart_differences(world) == []
 
 
+@pytest.mark.skipif(
+    not IS_ALL, reason="all batchings: tests/truth; with the marts by themselves: make test-truth"
+)
 @pytest.mark.parametrize(("kind", "seed"), [("packed", 1), ("colliding", 3)])
 def test_every_batching_and_a_rebuild_equal_the_oracle(
     station: Station, kind: str, seed: int
