@@ -84,10 +84,10 @@
 
 
 {#
-    For the end of a model that adds to what it has read of itself: true unless another run has written
-    since. Then its rows hold the news already, and nothing may be written.
+    For the end of a model that reckons from what a table held when its cursor was read: true unless
+    another run has written to the table since. Then nothing may be written; the next run goes on.
 
-    relation   the model's own table
+    relation   the table: the model's own, if it adds to that
     condition  what tells a row that was written since, of `written_since`
 #}
 {% macro unless_overtaken(relation, condition) -%}
@@ -97,13 +97,13 @@
 
 
 {% macro unovertaken(source) -%}
-    {%- set guard = modules.re.search(
+    {%- set guards = modules.re.findall(
         '/\\* unless overtaken \\*/(.*?)/\\* overtaken \\*/',
         model['compiled_code'] or '',
         modules.re.DOTALL
-    ) if is_staged() else none -%}
-    {%- if guard -%}
-        (select * from {{ source }} where {{ guard[1] }})
+    ) if is_staged() else [] -%}
+    {%- if guards -%}
+        (select * from {{ source }} where {{ guards | join(' and ') }})
     {%- else -%}
         {{ source }}
     {%- endif -%}

@@ -68,7 +68,7 @@ movements as (
         inventory_changes.trans_id,
         inventory_changes.quantity,
         inventory_changes.occurred_at,
-        inventory_changes._ingest_id * 4294967296 + inventory_changes._ingest_line as receipt,
+        {{ receipt('inventory_changes._ingest_id', 'inventory_changes._ingest_line') }} as receipt,
         case
             when inventory_changes._ingest_id > {{ -1 if anew else changes.after }} then 1 else 0
         end as is_new
@@ -316,19 +316,14 @@ final as (
     {%- if is_incremental() %}
     -- What is reckoned from must be as it was when the cursors were read. If another run has moved
     -- it since: write nothing, the next run goes on from there.
+    {%- set is_moved = [
+        'written_since._changes_ingest_id > ' ~ changes.through,
+        'written_since._counts_ingest_id > ' ~ horizon.counts_through
+    ] | join(' or ') %}
+    {%- set is_published = 'written_since._publication > ' ~ publications.through %}
     where
-        not exists (
-            select 1
-            from {{ ref('inventory_current') }} as moved_since
-            where
-                moved_since._changes_ingest_id > {{ changes.through }}
-                or moved_since._counts_ingest_id > {{ horizon.counts_through }}
-        )
-        and not exists (
-            select 1
-            from {{ ref('stock_count_variances') }} as published_since
-            where published_since._publication > {{ publications.through }}
-        )
+        {{ unless_overtaken(ref('inventory_current'), is_moved) }}
+        and {{ unless_overtaken(ref('stock_count_variances'), is_published) }}
     {%- endif %}
 
 )
