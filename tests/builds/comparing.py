@@ -129,7 +129,7 @@ GOLD = (
     Table(
         FIGURES,
         VERSION,
-        oracle.Figures,
+        oracle.Variance,
         lambda judged, history: judged.stock_count_figures(history.knowledge_of(FIGURES)),
         depends_on_builds=True,
     ),

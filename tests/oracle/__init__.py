@@ -21,7 +21,7 @@ from tests.oracle.counts import Shrink, Variance
 from tests.oracle.known import BOPIS, STORES, Key, Known, known
 from tests.oracle.orders import Order, OrderKey
 from tests.oracle.pace import Supply, Suspect
-from tests.oracle.published import Alert, AlertKey, Figures, Restatement, VersionKey
+from tests.oracle.published import Alert, AlertKey, Restatement, VersionKey
 from tests.oracle.reading import CHANGE_TYPES, COUNT_FIELDS, ITEM_FIELDS
 from tests.oracle.received import (
     COUNTS,
@@ -52,7 +52,6 @@ __all__ = [
     "ChangeKey",
     "CountKey",
     "Delivery",
-    "Figures",
     "Item",
     "Key",
     "LedgerEntry",
@@ -141,7 +140,7 @@ class Oracle(Received):
 
     # Gold, as the builds made it.
 
-    def stock_count_figures(self, builds: Sequence[int]) -> dict[VersionKey, Figures]:
+    def stock_count_figures(self, builds: Sequence[int]) -> dict[VersionKey, Variance]:
         """Every published version of every count's figures."""
         return published.stock_count_figures(self.known, builds)
 

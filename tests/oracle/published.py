@@ -22,23 +22,6 @@ RE_DRIVE = "re_drive"
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What gold.stock_count_figures must say of one version of a count's figures."""
-
-    counted_quantity: int
-    previous_counted_at: datetime | None
-    previous_counted_quantity: int | None
-    change_quantity: int
-    book_quantity: int
-    variance_quantity: int
-    recorded_shrink_quantity: int | None
-    found_shrink_quantity: int | None
-    sold_quantity: int | None
-    is_late: bool
-    is_restated: bool
-
-
-@dataclass(frozen=True)
 class Restatement:
     """What gold.inventory_restatements must say of one version; `build` is the build's place."""
 
@@ -63,7 +46,7 @@ class Alert:
     times_raised: int
 
 
-def stock_count_figures(known_at: KnownAt, builds: Sequence[int]) -> dict[VersionKey, Figures]:
+def stock_count_figures(known_at: KnownAt, builds: Sequence[int]) -> dict[VersionKey, Variance]:
     """Every version of every count's figures that one of the builds published."""
     return _publish(known_at, builds)[0]
 
@@ -75,16 +58,15 @@ def restatements(known_at: KnownAt, builds: Sequence[int]) -> dict[VersionKey, R
 
 def _publish(
     known_at: KnownAt, builds: Sequence[int]
-) -> tuple[dict[VersionKey, Figures], dict[VersionKey, Restatement]]:
-    published: dict[VersionKey, Figures] = {}
+) -> tuple[dict[VersionKey, Variance], dict[VersionKey, Restatement]]:
+    published: dict[VersionKey, Variance] = {}
     moved: dict[VersionKey, Restatement] = {}
     versions: dict[CountKey, int] = {}
     known_before = 0
     for build, deliveries in enumerate(builds):
         known = known_at(deliveries)
         counted_of = intervals(known)
-        for key, variance in count_variances(known).items():
-            now = _figures(variance)
+        for key, now in count_variances(known).items():
             version = versions.get(key, 0)
             before = published.get((*key, version))
             if before == now:
@@ -94,7 +76,7 @@ def _publish(
             cause = None
             if before is not None and _moved(before, now):
                 cause = _cause(before, now, counted_of[key], known_before)
-            elif before is None and variance.is_late and now.counted_quantity != now.book_quantity:
+            elif before is None and now.is_late and now.counted_quantity != now.book_quantity:
                 cause = RE_DRIVE if counted_of[key].count.redriven else "late_count"
             if cause is not None:
                 moved[(*key, version + 1)] = Restatement(
@@ -113,14 +95,14 @@ def _publish(
     return published, moved
 
 
-def _moved(before: Figures, now: Figures) -> bool:
+def _moved(before: Variance, now: Variance) -> bool:
     return (before.counted_quantity, before.book_quantity) != (
         now.counted_quantity,
         now.book_quantity,
     )
 
 
-def _cause(before: Figures, now: Figures, counted: Counted, known_before: int) -> str:
+def _cause(before: Variance, now: Variance, counted: Counted, known_before: int) -> str:
     """The first difference that explains it; a re-drive if what is responsible came by one."""
     count, previous, interval = counted
     new_changes = [change for change in interval if change.known_at >= known_before]
@@ -135,22 +117,6 @@ def _cause(before: Figures, now: Figures, counted: Counted, known_before: int) -
     else:
         return "rebuild"
     return RE_DRIVE if any(fact is not None and fact.redriven for fact in responsible) else cause
-
-
-def _figures(variance: Variance) -> Figures:
-    return Figures(
-        variance.counted_quantity,
-        variance.previous_counted_at,
-        variance.previous_counted_quantity,
-        variance.change_quantity,
-        variance.book_quantity,
-        variance.variance_quantity,
-        variance.recorded_shrink_quantity,
-        variance.found_shrink_quantity,
-        variance.sold_quantity,
-        variance.is_late,
-        variance.is_restated,
-    )
 
 
 def alerts(known_at: KnownAt, builds: Sequence[int]) -> dict[AlertKey, Alert]:
