@@ -6,6 +6,7 @@ shared with the tables that it is to check.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +22,30 @@ from loaders.simulator.config import SHOP_STORE_ID
 Ints = NDArray[np.int64]
 
 RELEASE = timedelta(days=7)  # of the project's var bopis_release_days
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """One code per (store, item) that several tables share; its order is that of (store, item)."""
+
+    lowest: int  # item
+    span: int  # of the items
+
+    @classmethod
+    def of(cls, *tables: pa.Table) -> _Keys:
+        items = [_ints(table, "item_id") for table in tables]
+        lowest = min(each.min(initial=2**62) for each in items)
+        highest = max(each.max(initial=lowest) for each in items)
+        return cls(int(lowest), int(highest - lowest + 1))
+
+    def coded(self, table: pa.Table) -> Ints:
+        return _ints(table, "store_id") * self.span + _ints(table, "item_id") - self.lowest
+
+    def stores(self, keys: Ints) -> Ints:
+        return keys // self.span
+
+    def items(self, keys: Ints) -> Ints:
+        return keys % self.span + self.lowest
 
 
 def expected_on_hand(month_dir: Path, clock: datetime) -> pa.Table:
@@ -39,12 +64,8 @@ def expected_on_hand(month_dir: Path, clock: datetime) -> pa.Table:
         raise UserError(f"{month_dir} holds no finished month (no month.json); run `pos simulate`")
     counts = _sent_until(month_dir / "truth" / "counts.parquet", clock)
     moves = _sent_until(month_dir / "truth" / "movements.parquet", clock)
-    # One code per (store, item) that both tables share; its order is that of (store, item).
-    count_item, move_item = _ints(counts, "item_id"), _ints(moves, "item_id")
-    lowest = min(count_item.min(initial=2**62), move_item.min(initial=2**62))
-    span = max(count_item.max(initial=lowest), move_item.max(initial=lowest)) - lowest + 1
-    count_key = _ints(counts, "store_id") * span + count_item - lowest
-    move_key = _ints(moves, "store_id") * span + move_item - lowest
+    keys_of = _Keys.of(counts, moves)
+    count_key, move_key = keys_of.coded(counts), keys_of.coded(moves)
     keys = np.union1d(_distinct(count_key), _distinct(move_key))
 
     standing = _standing_counts(
@@ -66,8 +87,8 @@ def expected_on_hand(month_dir: Path, clock: datetime) -> pa.Table:
     at = pa.array(np.where(is_counted, counted_at, 0), pa.int64(), mask=~is_counted)
     return pa.table(
         {
-            "store_id": pa.array(keys // span, pa.int32()),
-            "item_id": keys % span + lowest,
+            "store_id": pa.array(keys_of.stores(keys), pa.int32()),
+            "item_id": keys_of.items(keys),
             "on_hand_quantity": counted + changed,
             "counted_quantity": pa.array(counted, pa.int64(), mask=~is_counted),
             "counted_at": at.cast(pa.timestamp("us")),
@@ -128,11 +149,8 @@ def expected_variances(month_dir: Path, clock: datetime) -> pa.Table:
     """
     counts = _sent_until(month_dir / "truth" / "counts.parquet", clock)
     moves = _sent_until(month_dir / "truth" / "movements.parquet", clock)
-    count_item, move_item = _ints(counts, "item_id"), _ints(moves, "item_id")
-    lowest = min(count_item.min(initial=2**62), move_item.min(initial=2**62))
-    span = max(count_item.max(initial=lowest), move_item.max(initial=lowest)) - lowest + 1
-    count_key = _ints(counts, "store_id") * span + count_item - lowest
-    move_key = _ints(moves, "store_id") * span + move_item - lowest
+    keys_of = _Keys.of(counts, moves)
+    count_key, move_key = keys_of.coded(counts), keys_of.coded(moves)
     counted_at, sent_at = _micros(counts, "counted_at"), _micros(counts, "sent_at")
 
     order = np.lexsort((sent_at, counted_at, count_key))
@@ -154,8 +172,8 @@ def expected_variances(month_dir: Path, clock: datetime) -> pa.Table:
     book = previous_quantity + moved[upto] - moved[previous_upto]
     return pa.table(
         {
-            "store_id": key // span,
-            "item_id": key % span + lowest,
+            "store_id": keys_of.stores(key),
+            "item_id": keys_of.items(key),
             "counted_at": pa.array(at, pa.int64()).cast(pa.timestamp("us")),
             "counted_quantity": quantity,
             "book_quantity": book,
