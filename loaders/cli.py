@@ -19,6 +19,7 @@ from rich.console import Console
 
 from loaders.config import settings_from
 from loaders.errors import UserError
+from loaders.landing import FEEDS
 
 if TYPE_CHECKING:
     from loaders.schedule import Tick
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_MONTH = "month"
-BRONZE = ("pos_messages", "pos_count_rows", "pos_items")
 
 
 def _places(*names: str) -> Callable[[Command], Command]:
@@ -147,7 +147,7 @@ def load(once: bool, landing: Path | None, lakehouse: Path | None) -> None:
 
 
 @pos.command()
-@click.option("--source", type=click.Choice(BRONZE), help="Only of this bronze table.")
+@click.option("--source", type=click.Choice(FEEDS), help="Only of this bronze table.")
 @click.option("--reason", help="Only for this reason, as in unknown_change_type.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be put through.")
 @_places("landing", "lakehouse")

@@ -24,6 +24,7 @@ from loaders.errors import UserError
 from loaders.files import append_durably, only_holder, write_atomically
 from loaders.landing import FEEDS, LandedFile, scan
 from loaders.plan import Plan, rows_again, rows_of_files
+from loaders.plan import batches as in_batches
 
 # Bounds one commit's memory: the rows of so many bytes of input take a few times as much.
 BATCH_BYTES = 64 * 1024 * 1024
@@ -89,10 +90,11 @@ class Loader:
         floor_us = self._latest_us
         for feed in FEEDS:
             waiting = [file for file in found[feed] if file.identity not in self._done[feed]]
-            for number, files in enumerate(_batches(waiting, batch_bytes)):
+            sized = ((file, file.size) for file in waiting)
+            for number, files in enumerate(in_batches(sized, batch_bytes, BATCH_FILES)):
                 if number == batches:
                     break
-                self._commit(self._planned(feed, floor_us, files=files), report)
+                self._commit(self._planned(feed, floor_us, files=tuple(files)), report)
         return report
 
     def load_again(self, feed: str, places: Iterable[int]) -> None:
@@ -250,19 +252,6 @@ def _latest(*landings: int | None) -> int | None:
 
 def _application(feed: str) -> str:
     return f"pos-load/{feed}"
-
-
-def _batches(files: list[LandedFile], batch_bytes: int) -> Iterable[tuple[LandedFile, ...]]:
-    batch: list[LandedFile] = []
-    size = 0
-    for file in files:
-        if batch and (size + file.size > batch_bytes or len(batch) == BATCH_FILES):
-            yield tuple(batch)
-            batch, size = [], 0
-        batch.append(file)
-        size += file.size
-    if batch:
-        yield tuple(batch)
 
 
 def _defects(table: pa.Table) -> list[str]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +23,7 @@ from loaders.bronze import SCHEMAS, rows_of
 from loaders.errors import UserError
 from loaders.landing import LandedFile
 
+Thing = TypeVar("Thing")
 Numbers: TypeAlias = pa.ChunkedArray | pc.Expression
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,6 +74,23 @@ class Plan:
             tuple(LandedFile(**file) for file in document["files"]),
             tuple(document["places"]),
         )
+
+
+def batches(
+    sized: Iterable[tuple[Thing, int]], most_bytes: int, most: int
+) -> Iterator[list[Thing]]:
+    """Things with their sizes, in order, in batches of at most so many and, but for a single
+    thing, so many bytes."""
+    batch: list[Thing] = []
+    total = 0
+    for thing, size in sized:
+        if batch and (total + size > most_bytes or len(batch) == most):
+            yield batch
+            batch, total = [], 0
+        batch.append(thing)
+        total += size
+    if batch:
+        yield batch
 
 
 def place_of(ingest_id: Numbers, ingest_line: Numbers) -> Numbers:

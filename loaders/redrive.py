@@ -9,7 +9,7 @@ that it has already.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.landing import FEEDS
 from loaders.load import BATCH_BYTES, Loader, open_table, refuse_older_bronze
-from loaders.plan import SCAN, is_at, place_of
+from loaders.plan import SCAN, batches, is_at, place_of
 
 # Bounds the plan of a commit, which names its rows one by one.
 BATCH_ROWS = 100_000
@@ -120,20 +120,6 @@ def chosen(lines: pa.Table, source: str | None, reason: str | None) -> dict[str,
     }
 
 
-def batches(sizes: Mapping[int, int], batch_bytes: int, batch_rows: int) -> Iterator[list[int]]:
-    """The places in order, in batches of at most so many rows and, but for a single row, bytes."""
-    batch: list[int] = []
-    total = 0
-    for place, size in sorted(sizes.items()):
-        if batch and (total + size > batch_bytes or len(batch) == batch_rows):
-            yield batch
-            batch, total = [], 0
-        batch.append(place)
-        total += size
-    if batch:
-        yield batch
-
-
 def counts(lines: pa.Table) -> tuple[Count, ...]:
     """How many lines there are, by source and kind of reason."""
     grouped = lines.group_by(["source", "reason"]).aggregate([([], "count_all")])
@@ -157,7 +143,7 @@ def _redrive(
     rows = gone = 0
     for feed, places in chosen(lines, source, reason).items():
         sizes = _sizes(open_table(settings.table("bronze", feed)), feed, places) if places else {}
-        for batch in batches(sizes, batch_bytes, BATCH_ROWS):
+        for batch in batches(sorted(sizes.items()), batch_bytes, BATCH_ROWS):
             if loader is not None:
                 loader.load_again(feed, batch)
         found[feed] = pa.array(sizes, pa.int64())

@@ -15,7 +15,8 @@ from deltalake import DeltaTable, write_deltalake
 from loaders.config import Settings
 from loaders.landing import publish
 from loaders.load import Loader
-from loaders.redrive import Count, Report, batches, redrive
+from loaders.plan import batches
+from loaders.redrive import Count, Report, redrive
 from tests.builds.test_commands import Said, assert_one_sentence, options, pos
 from tests.builds.test_load_crash import STEPS, Killed, arm
 from tests.builds.worlds import World, business_rows
@@ -365,9 +366,9 @@ def test_a_row_that_bronze_holds_no_more_is_counted_and_left(settings: Settings)
 
 def test_batches_are_bounded_by_bytes_and_by_rows() -> None:
     sizes = {5: 10, 1: 10, 2: 10, 3: 999, 4: 10}
-    assert list(batches(sizes, 20, 10)) == [[1, 2], [3], [4, 5]]
-    assert list(batches(sizes, 10_000, 2)) == [[1, 2], [3, 4], [5]]
-    assert list(batches({}, 20, 10)) == []
+    assert list(batches(sorted(sizes.items()), 20, 10)) == [[1, 2], [3], [4, 5]]
+    assert list(batches(sorted(sizes.items()), 10_000, 2)) == [[1, 2], [3, 4], [5]]
+    assert list(batches([], 20, 10)) == []
 
 
 # The command.
