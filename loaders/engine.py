@@ -113,6 +113,9 @@ def connect(settings: Settings) -> SparkSession:
         session: SparkSession = SparkSession.builder.remote(settings.remote).getOrCreate()
         # The client's own policy tries a dead engine for ten minutes.
         session.client.set_retry_policies([DefaultPolicy(max_retries=4)])
+        # Over loopback there is no connection to be lost in mid-statement, and being able to take a
+        # statement up again costs two more calls for each.
+        session.client.disable_reattachable_execute()
         # Not the machine's zone, whatever its name: Delta's timestamps are UTC by that name.
         session.conf.set("spark.sql.session.timeZone", "UTC")
     except PySparkException as error:

@@ -12,8 +12,10 @@
     changes       window of the changes, from new_rows
     counts        window of the counts
     anew          whether all of it is read
+    believed_at   what latest_believed_count() found: only counts from then on are looked at to find
+                  the latest, since the file statistics do not answer for a time
 #}
-{% macro count_horizon(stock_counts, changes_from, changes, counts, anew) %}
+{% macro count_horizon(stock_counts, changes_from, changes, counts, anew, believed_at) %}
     {% set horizon = {
         'latest_count_at': '9999-12-31 00:00:00',
         'first_landed_at': '0001-01-01 00:00:00',
@@ -22,19 +24,20 @@
     } %}
     {% if execute and not anew %}
         {% set latest_sql %}
-            select cast(max(counted_at) as string) as latest_count_at from {{ stock_counts }}
+            select cast(max(counted_at) as string)
+            from {{ stock_counts }}
+            where counted_at >= timestamp '{{ believed_at or "0001-01-01 00:00:00" }}'
         {% endset %}
-        {% do horizon.update(
-            latest_count_at=run_query(latest_sql).rows[0][0] or '0001-01-01 00:00:00'
-        ) %}
         {% set landed_sql %}
-            select cast(min(landed_at) as string) as first_landed_at
+            select cast(min(landed_at) as string)
             from {{ source('bronze', 'pos_count_rows') }}
             where {{ is_new('ingest_id', counts) }}
         {% endset %}
-        {% set first_landed_at = run_query(landed_sql).rows[0][0]
-            if counts.through > counts.after else none %}
-        {% do horizon.update(first_landed_at=first_landed_at or '9999-12-31 00:00:00') %}
+        {% set found = look_up({'latest_count_at': latest_sql, 'first_landed_at': landed_sql}) %}
+        {% do horizon.update(
+            latest_count_at=found.latest_count_at or '0001-01-01 00:00:00',
+            first_landed_at=found.first_landed_at or '9999-12-31 00:00:00'
+        ) %}
         {% set oldest_sql %}
             with
 
@@ -114,13 +117,17 @@
 {%- endmacro %}
 
 
-{# The number of this run's publication: one more than the last. #}
-{% macro next_publication() -%}
-    {%- set publication = 1 -%}
+{# For look_up(): the number of the last publication; none where there is none. #}
+{% macro last_publication() -%}
     {%- if execute and is_incremental() -%}
-        {%- set publication = 1 + (run_query(
-            'select coalesce(max(publication), 0) as publication from ' ~ this
-        ).rows[0][0] | int) -%}
+        {{ highest(this, 'publication') }}
+    {%- else -%}
+        select cast(null as bigint)
     {%- endif -%}
-    {{ publication }}
+{%- endmacro %}
+
+
+{# For look_up(): the time of the latest count that inventory_current has taken in. #}
+{% macro latest_believed_count() -%}
+    select cast(max(counted_at) as string) from {{ ref('inventory_current') }}
 {%- endmacro %}

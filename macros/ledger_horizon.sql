@@ -196,7 +196,11 @@
     store that has turned out to be an online shop were orders, and leave it. A merge only adds.
 #}
 {% macro forget_orders_of_online_stores() -%}
-    {%- if execute and roles_changed(store_roles(), '_changes_ingest_id') -%}
+    {%- set facts = look_up({
+        'roles': store_roles(),
+        'newest': highest(this, '_changes_ingest_id') if is_incremental() else 'select -1',
+    }) -%}
+    {%- if execute and roles_changed(facts.roles, '_changes_ingest_id', facts.newest) -%}
         {%- set online_sql -%}
             select distinct store_id from {{ ref('stores') }} where channel = 'online'
         {%- endset -%}

@@ -9,16 +9,16 @@
 #}
 {% macro lines_not_accounted_for(commits=none) -%}
 {%- set windows = {} -%}
+{%- set books = ref('int_pos__loads_reconciled') -%}
+{%- set queries = {} -%}
 {%- for source_name in ['pos_messages', 'pos_count_rows', 'pos_items'] -%}
-    {%- set through = -1 -%}
-    {%- if execute -%}
-        {%- set through_sql -%}
-            select coalesce(max(_ingest_id), -1) as cursor_value
-            from {{ ref('int_pos__loads_reconciled') }}
-            where source = '{{ source_name }}'
-        {%- endset -%}
-        {%- set through = run_query(through_sql).rows[0][0] | int -%}
-    {%- endif -%}
+    {%- do queries.update(
+        {source_name: highest(books, '_ingest_id', "source = '" ~ source_name ~ "'")}
+    ) -%}
+{%- endfor -%}
+{%- set found = look_up(queries) -%}
+{%- for source_name in queries -%}
+    {%- set through = -1 if found[source_name] is none else found[source_name] | int -%}
     {%- set after = -1 if commits is none else [through - (commits | int), -1] | max -%}
     {%- do windows.update({source_name: {'after': after, 'through': through}}) -%}
 {%- endfor -%}

@@ -1,55 +1,89 @@
 {#
-    The ingest numbers that this run reads of an upstream table, as literals: {after, through},
-    meaning after < number <= through. Literals, because only they let an engine skip files.
+    The ingest numbers that this run reads of its upstream tables, as literals: for each name a window
+    {after, through, is_empty}, meaning after < number <= through. Literals, because only they let an
+    engine skip files.
 
-    upstream         relation to read from
-    upstream_cursor  its column that holds the loader's commit number
-    cursor           the column of `this` that remembers how far it has read
-    where            optional condition on `this`, where one table keeps several cursors
-    closed_in        optional name and condition of a table that has closed commits for good, though
-                     `this` may have kept no row of them; read by its name, because it is built from
-                     `this`. Without it, a commit of which nothing was kept is read again, and by the
-                     rules of that day
+    windows  by name what to read of which table:
+             upstream         relation to read from
+             upstream_cursor  its column that holds the loader's commit number
+             cursor           the column of `this` that remembers how far it has read
+             where            optional condition on `this`, where one table keeps several cursors
+             upstream_where   optional condition on `upstream`
+             closed_in        optional name and condition of a table that has closed commits for good,
+                              though `this` may have kept no row of them; read by its name, because it
+                              is built from `this`. Without it, a commit of which nothing was kept is
+                              read again, and by the rules of that day
+    facts    by name whatever else the model has to know first, as for look_up()
 
-    `through` pins the upstream, so that a statement that reads it twice sees the same rows twice.
-    Both maxima come from the tables' file statistics, whatever their size.
+    `through` pins the upstream, so that a statement that reads it twice sees the same rows twice. One
+    statement asks for all of it: what a statement costs before it does anything is most of what a
+    look-up costs. All maxima come from the tables' file statistics, whatever their size.
 #}
-{% macro new_rows(upstream, upstream_cursor, cursor, where=none, closed_in=none) %}
-    {% set window = {'after': -1, 'through': -1} %}
-    {% if execute %}
+{% macro new_rows(windows, facts={}) %}
+    {% set queries = dict(facts) %}
+    {% for name, window in windows.items() if execute %}
         {% if is_incremental() %}
-            {% do window.update(after=last_commit(this, cursor, where)) %}
-            {% set closed = closed_in and adapter.get_relation(
-                this.database, this.schema, closed_in.name
+            {% do queries.update({name ~ '_after': highest(this, window.cursor, window.where)}) %}
+            {% set closed = window.closed_in and adapter.get_relation(
+                this.database, this.schema, window.closed_in.name
             ) %}
             {% if closed %}
-                {% do window.update(
-                    after=[window.after, last_commit(closed, cursor, closed_in.where)] | max
-                ) %}
+                {% do queries.update({
+                    name ~ '_closed': highest(closed, window.cursor, window.closed_in.where)
+                }) %}
             {% endif %}
         {% endif %}
-        {% set through_sql %}
-            select coalesce(max({{ upstream_cursor }}), {{ window.after }}) as cursor_value
-            from {{ upstream }}
-            where {{ upstream_cursor }} > {{ window.after }}
+        {% do queries.update({name ~ '_through': highest(
+            window.upstream, window.upstream_cursor, window.upstream_where
+        )}) %}
+    {% endfor %}
+    {% set found = look_up(queries) %}
+    {% for name in windows %}
+        {% set after = [found.get(name ~ '_after'), found.get(name ~ '_closed'), -1]
+            | reject('none') | map('int') | max if execute else -1 %}
+        {% set through = [found.get(name ~ '_through'), after] | reject('none') | map('int') | max
+            if execute else -1 %}
+        {% do found.update({
+            name: {'after': after, 'through': through, 'is_empty': through == after}
+        }) %}
+    {% endfor %}
+    {{ return(found) }}
+{% endmacro %}
+
+
+{#
+    Several values by one statement.
+
+    queries  by name, each a query of one value: one column, at most one row
+
+    A dictionary of the values by name; none where there is no row, and for all of them while dbt only
+    parses.
+#}
+{% macro look_up(queries) %}
+    {% set found = {} %}
+    {% for name in queries %}
+        {% do found.update({name: none}) %}
+    {% endfor %}
+    {% if execute and queries %}
+        {% set look_up_sql %}
+            select
+                {%- for name, query in queries.items() %}
+                ({{ query }}) as {{ name }}{{ ',' if not loop.last }}
+                {%- endfor %}
         {% endset %}
-        {% do window.update(through=run_query(through_sql).rows[0][0] | int) %}
+        {% set row = run_query(look_up_sql).rows[0] %}
+        {% for name in queries %}
+            {% do found.update({name: row[loop.index0]}) %}
+        {% endfor %}
     {% endif %}
-    {{ return(window) }}
+    {{ return(found) }}
 {% endmacro %}
 
 
-{# How far a table has read: the largest number in its `cursor`, -1 where it has no rows. #}
-{% macro last_commit(relation, cursor, where=none) %}
-    {% if not execute %}
-        {{ return(-1) }}
-    {% endif %}
-    {% set cursor_sql %}
-        select coalesce(max({{ cursor }}), -1) as cursor_value from {{ relation }}
-        {% if where %} where {{ where }} {% endif %}
-    {% endset %}
-    {{ return(run_query(cursor_sql).rows[0][0] | int) }}
-{% endmacro %}
+{# The query of how far a table has read: the largest number in its `cursor`. #}
+{% macro highest(relation, cursor, where=none) -%}
+    select max({{ cursor }}) from {{ relation }}{{ ' where ' ~ where if where }}
+{%- endmacro %}
 
 
 {# The condition on an upstream's rows that belongs to `new_rows`. #}

@@ -13,7 +13,11 @@
         'starts_at': '0001-01-01 00:00:00',
         'observed_from': '0001-01-01 00:00:00',
     } %}
-    {% if execute %}
+    {% set edges = look_up({
+        'first_on': 'select cast(min(occurred_on) as string) from ' ~ changes_from,
+        'latest_on': 'select cast(max(occurred_on) as string) from ' ~ changes_from,
+    }) %}
+    {% if edges.latest_on %}
         {% set window_sql %}
             select
                 cast(clock_at as string) as clock,
@@ -28,6 +32,9 @@
                     max(occurred_at) as clock_at,
                     min(occurred_at) as first_at
                 from {{ changes_from }}
+                where
+                    -- The file statistics answer for a date, not for a time: two dates are read.
+                    occurred_on in (date '{{ edges.first_on }}', date '{{ edges.latest_on }}')
             ) as told
         {% endset %}
         {% set told = run_query(window_sql).rows[0] %}

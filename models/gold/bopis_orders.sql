@@ -11,13 +11,23 @@
     )
 }}
 
-{% set changes = new_rows(
-    ref('stg_pos__inventory_changes'), '_ingest_id', '_changes_ingest_id'
+{% set news = new_rows(
+    {'changes': {
+        'upstream': ref('stg_pos__inventory_changes'),
+        'upstream_cursor': '_ingest_id',
+        'cursor': '_changes_ingest_id',
+    }},
+    facts={
+        'latest_on': latest_on(), 'roles': store_roles(), 'bopis_type_id': change_type_id('bopis')
+    }
 ) %}
-{% set roles = store_roles() %}
-{% set anew = roles_changed(roles, '_changes_ingest_id') %}
+{% set changes = news.changes %}
+{% set roles = news.roles %}
+{% set anew = roles_changed(roles, '_changes_ingest_id', changes.after) %}
 {% set after = -1 if anew else changes.after %}
-{% set clock = event_clock() %}
+{% set clock = event_clock(news.latest_on) %}
+
+{{ nothing_new(changes.is_empty and not anew) }}
 
 with
 
@@ -51,7 +61,7 @@ new_records as (
         {{ receipt('_ingest_id', '_ingest_line') }} as receipt
     from {{ ref('stg_pos__inventory_changes') }}
     where
-        change_type_id = {{ change_type_id('bopis') }}
+        change_type_id = {{ news.bopis_type_id }}
         and _ingest_id > {{ after }}
         and _ingest_id <= {{ changes.through }}
 

@@ -15,8 +15,6 @@
     )
 }}
 
-{% set clock = "nullif(" ~ event_clock() ~ ", timestamp '0001-01-01 00:00:00')" %}
-
 with
 
 -- A key that was never counted has no known level, only movements: it would raise alerts of
@@ -31,6 +29,14 @@ positions as (
         safety_stock_quantity
     from {{ ref('inventory_current') }}
     where is_counted
+
+),
+
+-- The event clock: whatever was kept has changed a key here. Null before the first change.
+clocks as (
+
+    select max(last_changed_at) as event_clock_at
+    from {{ ref('inventory_current') }}
 
 ),
 
@@ -52,7 +58,7 @@ believed as (
         item_id,
         '' as alert,
         false as is_active,
-        {{ clock }} as raised_at,
+        cast(null as timestamp) as raised_at,
         on_hand_quantity as raised_quantity,
         0 as times_raised
     from positions
@@ -100,7 +106,7 @@ measured as (
 
 ),
 
-turned as (
+newly_raised as (
 
     select
         measured.store_id,
@@ -118,25 +124,58 @@ turned as (
             and measured.item_id = believed.item_id
             and measured.alert = believed.alert
     where
-        case
-            when coalesce(believed.is_active, false) then measured.is_cleared
-            else measured.is_raised
-        end
+        measured.is_raised
+        and not coalesce(believed.is_active, false)
+
+),
+
+newly_cleared as (
+
+    select
+        measured.store_id,
+        measured.item_id,
+        measured.alert,
+        measured.quantity,
+        measured.is_raised,
+        believed.raised_at,
+        believed.raised_quantity,
+        believed.times_raised
+    from measured
+    inner join believed
+        on
+            measured.store_id = believed.store_id
+            and measured.item_id = believed.item_id
+            and measured.alert = believed.alert
+    where
+        measured.is_cleared
+        and believed.is_active
+
+),
+
+turned as (
+
+    select * from newly_raised
+
+    union all
+
+    select * from newly_cleared
 
 ),
 
 final as (
 
     select
-        store_id,
-        item_id,
-        alert,
-        is_raised as is_active,
-        case when is_raised then {{ clock }} else raised_at end as raised_at,
-        case when not is_raised then {{ clock }} end as cleared_at,
-        case when is_raised then quantity else raised_quantity end as raised_quantity,
-        times_raised + case when is_raised then 1 else 0 end as times_raised
+        turned.store_id,
+        turned.item_id,
+        turned.alert,
+        turned.is_raised as is_active,
+        case when turned.is_raised then clocks.event_clock_at else turned.raised_at end as raised_at,
+        case when not turned.is_raised then clocks.event_clock_at end as cleared_at,
+        case when turned.is_raised then turned.quantity else turned.raised_quantity end
+            as raised_quantity,
+        turned.times_raised + case when turned.is_raised then 1 else 0 end as times_raised
     from turned
+    cross join clocks
 
 )
 

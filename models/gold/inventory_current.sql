@@ -13,13 +13,29 @@
     )
 }}
 
-{% set changes = new_rows(
-    ref('stg_pos__inventory_changes'), '_ingest_id', '_changes_ingest_id'
+{% set news = new_rows(
+    {
+        'changes': {
+            'upstream': ref('stg_pos__inventory_changes'),
+            'upstream_cursor': '_ingest_id',
+            'cursor': '_changes_ingest_id',
+        },
+        'counts': {
+            'upstream': ref('stg_pos__stock_counts'),
+            'upstream_cursor': '_ingest_id',
+            'cursor': '_counts_ingest_id',
+        },
+        'items': {
+            'upstream': ref('stg_pos__items'),
+            'upstream_cursor': '_ingest_id',
+            'cursor': '_items_ingest_id',
+        },
+    },
+    facts={'latest_on': latest_on()}
 ) %}
-{% set counts = new_rows(ref('stg_pos__stock_counts'), '_ingest_id', '_counts_ingest_id') %}
-{% set items = new_rows(ref('stg_pos__items'), '_ingest_id', '_items_ingest_id') %}
-{% set orders = new_rows(ref('bopis_orders'), '_changes_ingest_id', '_changes_ingest_id') %}
-{% set clock = event_clock() %}
+{% set changes = news.changes %}
+{% set counts = news.counts %}
+{% set clock = event_clock(news.latest_on) %}
 {% set oldest_count_on = oldest_moving_count(ref('stg_pos__stock_counts'), counts) %}
 
 with
@@ -39,9 +55,16 @@ items as (
     select
         item_id,
         item_name,
-        safety_stock_quantity,
-        {{ is_new('_ingest_id', items) }} as is_new
+        safety_stock_quantity
     from {{ ref('stg_pos__items') }}
+
+),
+
+new_items as (
+
+    select item_id
+    from {{ ref('stg_pos__items') }}
+    where {{ is_new('_ingest_id', news['items']) }}
 
 ),
 
@@ -109,7 +132,7 @@ commitments as (
         fulfillment_store_id is not null
         and (
             ordered_at >= {{ clock }} - interval '{{ var("bopis_release_days") }}' day
-            or _changes_ingest_id > {{ orders.after }}
+            or _changes_ingest_id > {{ changes.after }}
         )
     group by fulfillment_store_id, item_id
 
@@ -266,7 +289,7 @@ all_new_changes as (
 ),
 
 -- Keys whose store or item row reads otherwise than when they were last written.
-keys_of_changed_references as (
+keys_of_changed_stores as (
 
     select
         believed.store_id,
@@ -274,12 +297,20 @@ keys_of_changed_references as (
     from believed
     left join stores
         on believed.store_id = stores.store_id
-    left join items
-        on believed.item_id = items.item_id
     where
-        coalesce(items.is_new, false)
-        or not believed.store_name <=> stores.store_name
+        not believed.store_name <=> stores.store_name
         or not believed.channel <=> stores.channel
+
+),
+
+keys_of_changed_items as (
+
+    select
+        believed.store_id,
+        believed.item_id
+    from believed
+    left semi join new_items
+        on believed.item_id = new_items.item_id
 
 ),
 
@@ -287,16 +318,28 @@ keys_of_changed_references as (
 keys_of_changed_commitments as (
 
     select
-        coalesce(commitments.store_id, believed.store_id) as store_id,
-        coalesce(commitments.item_id, believed.item_id) as item_id
+        commitments.store_id,
+        commitments.item_id
     from commitments
-    full outer join believed
+    left join believed
         on
             commitments.store_id = believed.store_id
             and commitments.item_id = believed.item_id
     where
         believed.store_id is null
-        or believed.committed_quantity <> coalesce(commitments.committed_quantity, 0)
+        or believed.committed_quantity <> commitments.committed_quantity
+
+    union all
+
+    select
+        believed.store_id,
+        believed.item_id
+    from believed
+    left anti join commitments
+        on
+            believed.store_id = commitments.store_id
+            and believed.item_id = commitments.item_id
+    where believed.committed_quantity <> 0
 
 ),
 
@@ -319,7 +362,14 @@ touched_keys as (
     select
         store_id,
         item_id
-    from keys_of_changed_references
+    from keys_of_changed_stores
+
+    union
+
+    select
+        store_id,
+        item_id
+    from keys_of_changed_items
 
     union
 
@@ -445,7 +495,7 @@ final as (
         last_changed_at,
         cast({{ changes.through }} as bigint) as _changes_ingest_id,
         cast({{ counts.through }} as bigint) as _counts_ingest_id,
-        cast({{ items.through }} as bigint) as _items_ingest_id
+        cast({{ news['items'].through }} as bigint) as _items_ingest_id
     from balanced
     {%- if is_incremental() %}
     -- Sums are added to rows read at one cursor. If another run has moved it since, its rows hold

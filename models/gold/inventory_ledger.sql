@@ -21,12 +21,25 @@
 }}
 
 {# Of the changes, those that inventory_current has read: what it has on hand is their sum. #}
-{% set changes = new_rows(
-    ref('inventory_current'), '_changes_ingest_id', '_changes_ingest_id'
+{% set news = new_rows(
+    {
+        'changes': {
+            'upstream': ref('inventory_current'),
+            'upstream_cursor': '_changes_ingest_id',
+            'cursor': '_changes_ingest_id',
+        },
+        'publications': {
+            'upstream': ref('stock_count_variances'),
+            'upstream_cursor': '_publication',
+            'cursor': '_publication',
+        },
+    },
+    facts={'roles': store_roles()}
 ) %}
-{% set publications = new_rows(ref('stock_count_variances'), '_publication', '_publication') %}
-{% set roles = store_roles() %}
-{% set anew = not is_incremental() or roles_changed(roles, '_changes_ingest_id') %}
+{% set changes = news.changes %}
+{% set publications = news.publications %}
+{% set roles = news.roles %}
+{% set anew = not is_incremental() or roles_changed(roles, '_changes_ingest_id', changes.after) %}
 {% set horizon = ledger_horizon(changes, publications, roles, anew) %}
 
 with

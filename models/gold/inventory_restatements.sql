@@ -15,7 +15,13 @@
     )
 }}
 
-{% set publications = new_rows(ref('stock_count_figures'), 'publication', '_publication') %}
+{% set publications = new_rows({'publications': {
+    'upstream': ref('stock_count_figures'),
+    'upstream_cursor': 'publication',
+    'cursor': '_publication',
+}}).publications %}
+
+{{ nothing_new(publications.is_empty) }}
 
 with
 

@@ -17,13 +17,31 @@
 }}
 
 {# Of the changes those that inventory_current has read: its lifetime sums are theirs. #}
-{% set changes = new_rows(
-    ref('inventory_current'), '_changes_ingest_id', '_changes_ingest_id'
+{% set news = new_rows(
+    {
+        'changes': {
+            'upstream': ref('inventory_current'),
+            'upstream_cursor': '_changes_ingest_id',
+            'cursor': '_changes_ingest_id',
+        },
+        'counts': {
+            'upstream': ref('stg_pos__stock_counts'),
+            'upstream_cursor': '_ingest_id',
+            'cursor': '_counts_ingest_id',
+        },
+    },
+    facts={
+        'roles': store_roles(),
+        'last_publication': last_publication(),
+        'latest_count_at': latest_believed_count(),
+    }
 ) %}
-{% set counts = new_rows(ref('stg_pos__stock_counts'), '_ingest_id', '_counts_ingest_id') %}
-{% set publication = next_publication() %}
-{% set roles = store_roles() %}
-{% set anew = not is_incremental() or is_full_refresh() or roles_changed(roles, 'publication') %}
+{% set changes = news.changes %}
+{% set counts = news.counts %}
+{% set publication = (news.last_publication or 0) | int + 1 %}
+{% set roles = news.roles %}
+{% set anew = not is_incremental() or is_full_refresh()
+    or roles_changed(roles, 'publication', news.last_publication) %}
 {% set counts_after = -1 if anew else counts.after %}
 {% set is_newer = 'written_since.publication >= ' ~ publication %}
 {% set is_not_overtaken = unless_overtaken(this, is_newer) if is_incremental() else 'true' %}
@@ -31,8 +49,11 @@
     'false' if anew else 'coalesce(counts_in_reach.published_is_restated, false)' %}
 {% set is_first_asked = 'true' if anew else 'counts_in_reach.published_figure_version is null' %}
 {% set horizon = count_horizon(
-    ref('stg_pos__stock_counts'), ref('stg_pos__inventory_changes'), changes, counts, anew
+    ref('stg_pos__stock_counts'), ref('stg_pos__inventory_changes'), changes, counts, anew,
+    news.latest_count_at
 ) %}
+
+{{ nothing_new(horizon.is_idle) }}
 
 with
 

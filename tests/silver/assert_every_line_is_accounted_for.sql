@@ -5,4 +5,4 @@
 -- them: assert_every_line_ever_is_accounted_for.
 {{ config(tags=['every_build']) }}
 
-{{ lines_not_accounted_for(commits=var('conservation_commits', 50)) }}
+{{ lines_not_accounted_for(commits=var('conservation_commits', 10)) }}

@@ -11,16 +11,24 @@
     )
 }}
 
-{% set messages = new_rows(
-    source('bronze', 'pos_messages'), 'ingest_id', '_ingest_id', "source = 'pos_messages'"
+{% set windows = {} %}
+{% for source_name in ['pos_messages', 'pos_count_rows', 'pos_items'] %}
+    {% do windows.update({source_name: {
+        'upstream': source('bronze', source_name),
+        'upstream_cursor': 'ingest_id',
+        'cursor': '_ingest_id',
+        'where': "source = '" ~ source_name ~ "'",
+    }}) %}
+{% endfor %}
+{% set news = new_rows(
+    windows,
+    facts={'changes_through': highest(ref('stg_pos__inventory_changes'), '_ingest_id')}
 ) %}
-{% set changes_through = last_commit(ref('stg_pos__inventory_changes'), '_ingest_id') %}
-{% set count_rows = new_rows(
-    source('bronze', 'pos_count_rows'), 'ingest_id', '_ingest_id', "source = 'pos_count_rows'"
-) %}
-{% set item_rows = new_rows(
-    source('bronze', 'pos_items'), 'ingest_id', '_ingest_id', "source = 'pos_items'"
-) %}
+{% set messages = news.pos_messages %}
+{% set count_rows = news.pos_count_rows %}
+{% set item_rows = news.pos_items %}
+
+{{ nothing_new(messages.is_empty and count_rows.is_empty and item_rows.is_empty) }}
 
 with
 
@@ -212,7 +220,7 @@ compared_to_changes as (
     select
         *,
         min(
-            case when lines_lost > 0 and _ingest_id > {{ changes_through }} then _ingest_id end
+            case when lines_lost > 0 and _ingest_id > {{ -1 if news.changes_through is none else news.changes_through }} then _ingest_id end
         ) over (partition by source) as first_unread_ingest_id
     from loads
 

@@ -7,17 +7,20 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['store_id', 'trans_id', 'change_type_id', 'item_id', 'occurred_on'],
-        partition_by=['occurred_on'],
         skip_matched_step=true,
         on_schema_change='fail',
         meta={'merge_prune_by': 'occurred_on:date'}
     )
 }}
 
-{% set messages = new_rows(
-    source('bronze', 'pos_messages'), 'ingest_id', '_ingest_id',
-    closed_in={'name': 'int_pos__loads_reconciled', 'where': "source = 'pos_messages'"}
-) %}
+{% set messages = new_rows({'messages': {
+    'upstream': source('bronze', 'pos_messages'),
+    'upstream_cursor': 'ingest_id',
+    'cursor': '_ingest_id',
+    'closed_in': {'name': 'int_pos__loads_reconciled', 'where': "source = 'pos_messages'"},
+}}).messages %}
+
+{{ nothing_new(messages.is_empty) }}
 
 with
 

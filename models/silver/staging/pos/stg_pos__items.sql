@@ -10,7 +10,13 @@
     )
 }}
 
-{% set item_rows = new_rows(source('bronze', 'pos_items'), 'ingest_id', '_ingest_id') %}
+{% set item_rows = new_rows({'item_rows': {
+    'upstream': source('bronze', 'pos_items'),
+    'upstream_cursor': 'ingest_id',
+    'cursor': '_ingest_id',
+}}).item_rows %}
+
+{{ nothing_new(item_rows.is_empty) }}
 
 with
 

@@ -13,10 +13,25 @@
 }}
 
 {% set loads = ref('int_pos__loads_reconciled') %}
+{% set windows = {} %}
+{% for source_name in ['pos_messages', 'pos_count_rows', 'pos_items'] %}
+    {% do windows.update({source_name: {
+        'upstream': loads,
+        'upstream_cursor': '_ingest_id',
+        'cursor': '_ingest_id',
+        'where': "source = '" ~ source_name ~ "'",
+        'upstream_where': "lines_quarantined > 0 and source = '" ~ source_name ~ "'",
+    }}) %}
+{% endfor %}
+{% set booked = new_rows(windows) %}
 {% set quarantined_line_type = [
     'array<struct<ingest_line: bigint', 'line_number: int', 'source_file: string', 'source_line: int',
     'reason: string', 'raw: string', 'redrive_of_ingest_id: bigint', 'redrive_of_ingest_line: bigint>>'
 ] | join(', ') %}
+
+{{ nothing_new(
+    booked.pos_messages.is_empty and booked.pos_count_rows.is_empty and booked.pos_items.is_empty
+) }}
 
 with
 
@@ -31,10 +46,9 @@ loads_with_rejections as (
     where
         lines_quarantined > 0
         and (
-            {%- for source_name in ['pos_messages', 'pos_count_rows', 'pos_items'] %}
-            {%- set this_source = "source = '" ~ source_name ~ "'" %}
-            {%- set window = new_rows(loads, '_ingest_id', '_ingest_id', this_source) %}
-            ({{ this_source }} and {{ is_new('_ingest_id', window) }}){{ ' or' if not loop.last }}
+            {%- for source_name, window in windows.items() %}
+            ({{ window.where }} and {{ is_new('_ingest_id', booked[source_name]) }})
+            {{- ' or' if not loop.last }}
             {%- endfor %}
         )
 

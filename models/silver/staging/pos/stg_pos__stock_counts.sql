@@ -11,7 +11,13 @@
     )
 }}
 
-{% set count_rows = new_rows(source('bronze', 'pos_count_rows'), 'ingest_id', '_ingest_id') %}
+{% set count_rows = new_rows({'count_rows': {
+    'upstream': source('bronze', 'pos_count_rows'),
+    'upstream_cursor': 'ingest_id',
+    'cursor': '_ingest_id',
+}}).count_rows %}
+
+{{ nothing_new(count_rows.is_empty) }}
 
 with
 
