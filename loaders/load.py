@@ -15,7 +15,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 from deltalake.exceptions import DeltaError
 
 from loaders.bronze import CONFIGURATION, SCHEMAS
@@ -29,6 +35,8 @@ from loaders.plan import batches as in_batches
 # Bounds one commit's memory: the rows of so many bytes of input take a few times as much.
 BATCH_BYTES = 64 * 1024 * 1024
 BATCH_FILES = 5_000
+# An engine reads a row group by one core. A batch in one group would leave the others idle.
+ROW_GROUP_ROWS = 65_536
 
 
 @dataclass
@@ -125,6 +133,7 @@ class Loader:
             str(path),
             table,
             mode="append",
+            writer_properties=WriterProperties(max_row_group_size=ROW_GROUP_ROWS),
             commit_properties=CommitProperties(
                 app_transactions=[Transaction(_application(plan.feed), plan.ingest_id)]
             ),

@@ -42,6 +42,9 @@ class Warehouse:
         from dbt.contracts.graph.manifest import Manifest
         from dbt.contracts.graph.nodes import CompiledNode
 
+        from loaders.resident import settle_in
+
+        settle_in()
         os.environ.update(settings.environment())
         self._staging = settings.state / "staging"
         self._options = [

@@ -12,10 +12,10 @@
     changes       window of the changes, from new_rows
     counts        window of the counts
     anew          whether all of it is read
-    believed_at   what latest_believed_count() found: only counts from then on are looked at to find
-                  the latest, since the file statistics do not answer for a time
+    found         what latest_count() and first_landing() found, by the names latest_count_at and
+                  first_landed_at
 #}
-{% macro count_horizon(stock_counts, changes_from, changes, counts, anew, believed_at) %}
+{% macro count_horizon(stock_counts, changes_from, changes, counts, anew, found) %}
     {% set horizon = {
         'latest_count_at': '9999-12-31 00:00:00',
         'first_landed_at': '0001-01-01 00:00:00',
@@ -23,17 +23,6 @@
         'is_idle': false,
     } %}
     {% if execute and not anew %}
-        {% set latest_sql %}
-            select cast(max(counted_at) as string)
-            from {{ stock_counts }}
-            where counted_at >= timestamp '{{ believed_at or "0001-01-01 00:00:00" }}'
-        {% endset %}
-        {% set landed_sql %}
-            select cast(min(landed_at) as string)
-            from {{ source('bronze', 'pos_count_rows') }}
-            where {{ is_new('ingest_id', counts) }}
-        {% endset %}
-        {% set found = look_up({'latest_count_at': latest_sql, 'first_landed_at': landed_sql}) %}
         {% do horizon.update(
             latest_count_at=found.latest_count_at or '0001-01-01 00:00:00',
             first_landed_at=found.first_landed_at or '9999-12-31 00:00:00'
@@ -130,4 +119,23 @@
 {# For look_up(): the time of the latest count that inventory_current has taken in. #}
 {% macro latest_believed_count() -%}
     select cast(max(counted_at) as string) from {{ ref('inventory_current') }}
+{%- endmacro %}
+
+
+{#
+    For look_up(): the time of the latest count that there is. Looked for among those no older than one
+    that is known, since the file statistics do not answer for a time.
+#}
+{% macro latest_count(stock_counts, known_at) -%}
+    select cast(max(counted_at) as string)
+    from {{ stock_counts }}
+    where counted_at >= timestamp '{{ known_at or "0001-01-01 00:00:00" }}'
+{%- endmacro %}
+
+
+{# For look_up(): when the first of the new counts landed. #}
+{% macro first_landing(counts) -%}
+    select cast(min(landed_at) as string)
+    from {{ source('bronze', 'pos_count_rows') }}
+    where {{ is_new('ingest_id', counts) }}
 {%- endmacro %}

@@ -8,13 +8,22 @@
     date is read.
 #}
 {% macro event_clock(latest_on) -%}
-    {%- set clock_sql -%}
-        select cast(max(occurred_at) as string) as event_clock
-        from {{ ref('stg_pos__inventory_changes') }}
-        where occurred_on = date '{{ latest_on }}'
-    {%- endset -%}
-    {%- set latest = look_up({'clock': clock_sql}).clock if latest_on else none -%}
-    timestamp '{{ latest or "0001-01-01 00:00:00" }}'
+    {{ clock_literal(look_up({'clock': latest_at(latest_on)}).clock) }}
+{%- endmacro %}
+
+
+{# For look_up(): the event clock as text. #}
+{% macro latest_at(latest_on) -%}
+    {%- set changes_from = ref('stg_pos__inventory_changes') -%}
+    select cast(max(occurred_at) as string)
+    from {{ changes_from }}
+    where {{ "occurred_on = date '" ~ latest_on ~ "'" if latest_on else 'false' }}
+{%- endmacro %}
+
+
+{# The event clock as a literal, of what latest_at() found. #}
+{% macro clock_literal(clock) -%}
+    timestamp '{{ clock or "0001-01-01 00:00:00" }}'
 {%- endmacro %}
 
 

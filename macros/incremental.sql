@@ -26,13 +26,11 @@
     {%- set prune_by = config.get('meta', {}).get('merge_prune_by') -%}
     {%- set values = values_to_prune_by(staged_relation, prune_by) -%}
     {%- if values -%}
-        {%- do process_schema_changes(
-            config.get('on_schema_change'), staged_relation, existing_relation
-        ) -%}
+        {%- set columns = columns_in_common(staged_relation, existing_relation) -%}
         {%- set keys = config.get('unique_key') -%}
         {%- call statement('main') -%}
             {%- if config.get('meta', {}).get('merge_by_rewriting') -%}
-                {{ rewriting_merge(this, unovertaken(staged_relation), keys) }}
+                {{ rewriting_merge(this, unovertaken(staged_relation), keys, columns) }}
             {%- else -%}
                 {{ pruned_merge(this, unovertaken(staged_relation), values, keys) }}
             {%- endif -%}
@@ -52,3 +50,33 @@
 {% macro nothing_new(condition) -%}
     {{ '/* nothing new */' if execute and is_incremental() and condition }}
 {%- endmacro %}
+
+
+{#
+    The names of the columns, where both relations have the same ones with the same types; otherwise
+    what `on_schema_change` says is done. One statement that is not even run, for the two descriptions
+    that dbt compares.
+#}
+{% macro columns_in_common(staged_relation, existing_relation) %}
+    {%- set both_sql -%}
+        select staged.*, existing.*
+        from {{ staged_relation }} as staged cross join {{ existing_relation }} as existing
+    {%- endset -%}
+    {%- set columns = adapter.get_column_schema_from_query(both_sql) -%}
+    {%- set half = columns | length // 2 -%}
+    {%- set names = columns[half:] | map(attribute='column') | list -%}
+    {%- set kinds = {} -%}
+    {%- for column in columns[half:] -%}
+        {%- do kinds.update({column.column: column.data_type}) -%}
+    {%- endfor -%}
+    {%- set same = namespace(kinds=columns | length == half * 2) -%}
+    {%- for column in columns[:half] if kinds.get(column.column) != column.data_type -%}
+        {%- set same.kinds = false -%}
+    {%- endfor -%}
+    {%- if not same.kinds -%}
+        {%- do process_schema_changes(
+            config.get('on_schema_change'), staged_relation, existing_relation
+        ) -%}
+    {%- endif -%}
+    {{ return(names) }}
+{% endmacro %}

@@ -86,7 +86,14 @@
 {%- endmacro %}
 
 
-{# The condition on an upstream's rows that belongs to `new_rows`. #}
+{#
+    The condition on an upstream's rows that belongs to `new_rows`. Where nothing is new it is the literal
+    `false`, so that an engine leaves out all that follows from it.
+#}
 {% macro is_new(column, window) -%}
-    {{ column }} > {{ window.after }} and {{ column }} <= {{ window.through }}
+    {%- if window.is_empty -%}
+        false
+    {%- else -%}
+        {{ column }} > {{ window.after }} and {{ column }} <= {{ window.through }}
+    {%- endif -%}
 {%- endmacro %}

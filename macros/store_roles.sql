@@ -26,14 +26,25 @@
     newest  that value; none or -1 where there are no rows
 #}
 {% macro roles_changed(roles, cursor, newest) -%}
-    {%- set changed = false -%}
+    {{ return(
+        are_other_roles(roles, look_up({'newest_roles': roles_of_newest(cursor, newest)}).newest_roles)
+    ) }}
+{%- endmacro %}
+
+
+{# For look_up(): the roles that the newest rows of `this` were made under; none where there are no rows. #}
+{% macro roles_of_newest(cursor, newest) -%}
     {%- if execute and is_incremental() and newest is not none and newest | int >= 0 -%}
-        {%- set newest_sql -%}
-            select distinct _store_roles from {{ this }} where {{ cursor }} = {{ newest }}
-        {%- endset -%}
-        {%- set changed = run_query(newest_sql).columns[0].values() | list != [roles] -%}
+        select concat_ws(',', collect_set(_store_roles)) from {{ this }} where {{ cursor }} = {{ newest }}
+    {%- else -%}
+        select cast(null as string)
     {%- endif -%}
-    {{ return(changed) }}
+{%- endmacro %}
+
+
+{# Whether roles_of_newest() found other roles than those of now. #}
+{% macro are_other_roles(roles, newest_roles) -%}
+    {{ return(newest_roles is not none and newest_roles != (roles or '')) }}
 {%- endmacro %}
 
 

@@ -23,9 +23,13 @@
 ) %}
 {% set changes = news.changes %}
 {% set roles = news.roles %}
-{% set anew = roles_changed(roles, '_changes_ingest_id', changes.after) %}
+{% set found = look_up({
+    'newest_roles': roles_of_newest('_changes_ingest_id', changes.after),
+    'clock': latest_at(news.latest_on),
+}) %}
+{% set anew = are_other_roles(roles, found.newest_roles) %}
 {% set after = -1 if anew else changes.after %}
-{% set clock = event_clock(news.latest_on) %}
+{% set clock = clock_literal(found.clock) %}
 
 {{ nothing_new(changes.is_empty and not anew) }}
 

@@ -33,15 +33,20 @@
     facts={
         'roles': store_roles(),
         'last_publication': last_publication(),
-        'latest_count_at': latest_believed_count(),
+        'believed_count_at': latest_believed_count(),
     }
 ) %}
 {% set changes = news.changes %}
 {% set counts = news.counts %}
 {% set publication = (news.last_publication or 0) | int + 1 %}
 {% set roles = news.roles %}
+{% set found = look_up({
+    'newest_roles': roles_of_newest('publication', news.last_publication),
+    'latest_count_at': latest_count(ref('stg_pos__stock_counts'), news.believed_count_at),
+    'first_landed_at': first_landing(counts),
+}) %}
 {% set anew = not is_incremental() or is_full_refresh()
-    or roles_changed(roles, 'publication', news.last_publication) %}
+    or are_other_roles(roles, found.newest_roles) %}
 {% set counts_after = -1 if anew else counts.after %}
 {% set is_newer = 'written_since.publication >= ' ~ publication %}
 {% set is_not_overtaken = unless_overtaken(this, is_newer) if is_incremental() else 'true' %}
@@ -49,8 +54,7 @@
     'false' if anew else 'coalesce(counts_in_reach.published_is_restated, false)' %}
 {% set is_first_asked = 'true' if anew else 'counts_in_reach.published_figure_version is null' %}
 {% set horizon = count_horizon(
-    ref('stg_pos__stock_counts'), ref('stg_pos__inventory_changes'), changes, counts, anew,
-    news.latest_count_at
+    ref('stg_pos__stock_counts'), ref('stg_pos__inventory_changes'), changes, counts, anew, found
 ) %}
 
 {{ nothing_new(horizon.is_idle) }}

@@ -23,14 +23,16 @@
 
 with
 
+-- The place of each version, and the first place of its count, the newest first; a window for each count
+-- would cost by the count.
 figures as (
 
     select
         *,
         row_number() over (
-            partition by store_id, item_id, counted_at
-            order by figure_version desc
-        ) as newest_first
+            partition by counted_at order by store_id, item_id, figure_version desc
+        ) as place,
+        rank() over (partition by counted_at order by store_id, item_id) as first_place_of_count
     from {{ ref('stock_count_figures') }}
     where {{ is_new('publication', publications) }}
 
@@ -64,7 +66,7 @@ final as (
             and figures.item_id = standing_counts.item_id
             and figures.counted_at = standing_counts.counted_at
     {%- endif %}
-    where figures.newest_first = 1
+    where figures.place = figures.first_place_of_count
 
 )
 

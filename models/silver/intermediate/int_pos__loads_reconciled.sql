@@ -27,16 +27,18 @@
 {% set messages = news.pos_messages %}
 {% set count_rows = news.pos_count_rows %}
 {% set item_rows = news.pos_items %}
+{% set in_doubt = loads_in_doubt(messages) %}
 
 {{ nothing_new(messages.is_empty and count_rows.is_empty and item_rows.is_empty) }}
 
 with
 
+-- Line by line only where not every line was kept.
 message_lines as (
 
     select *
     from {{ ref('base_pos__message_lines') }}
-    where {{ is_new('ingest_id', messages) }}
+    where {{ 'ingest_id in (' ~ in_doubt | join(', ') ~ ')' if in_doubt else 'false' }}
 
 ),
 
@@ -55,7 +57,7 @@ kept_changes as (
         _ingest_id,
         _ingest_line
     from {{ ref('stg_pos__inventory_changes') }}
-    where {{ on_dates_of_new_messages('occurred_on', messages) }}
+    where {{ on_dates_of_new_messages('occurred_on', messages) if in_doubt else 'false' }}
 
 ),
 
@@ -179,7 +181,7 @@ all_lines as (
 
 ),
 
-loads as (
+loads_in_doubt as (
 
     select
         ingest_id as _ingest_id,
@@ -211,6 +213,38 @@ loads as (
         source
     from all_lines
     group by source, ingest_id
+
+),
+
+loads_kept_in_full as (
+
+    select
+        inventory_changes._ingest_id,
+        min(inventory_changes.received_at) as received_at,
+        sum(inventory_changes.line_count) as lines_received,
+        sum(inventory_changes.line_count) as lines_kept,
+        cast(0 as bigint) as lines_duplicate,
+        cast(0 as bigint) as lines_quarantined,
+        cast(0 as bigint) as lines_lost,
+        '[]' as quarantined_lines,
+        'pos_messages' as source
+    from {{ ref('stg_pos__inventory_changes') }} as inventory_changes
+    where
+        {{ is_new('inventory_changes._ingest_id', messages) }}
+        {%- if in_doubt %}
+        and inventory_changes._ingest_id not in ({{ in_doubt | join(', ') }})
+        {%- endif %}
+    group by inventory_changes._ingest_id
+
+),
+
+loads as (
+
+    select * from loads_in_doubt
+
+    union all
+
+    select * from loads_kept_in_full
 
 ),
 

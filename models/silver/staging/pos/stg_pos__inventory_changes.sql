@@ -76,14 +76,20 @@ summed_within_message as (
 
 ),
 
+-- The place of each row, and the first place of its key. Two windows over few partitions, because a
+-- window costs by the partition: one for each key is half of a backfill.
 ranked_by_receipt as (
 
     select
         *,
         row_number() over (
-            partition by store_id, trans_id, change_type_id, item_id, occurred_on
-            order by ingest_id, ingest_line
-        ) as receipt_rank
+            partition by occurred_on
+            order by trans_id, item_id, change_type_id, store_id, ingest_id, ingest_line
+        ) as place,
+        rank() over (
+            partition by occurred_on
+            order by trans_id, item_id, change_type_id, store_id
+        ) as first_place_of_key
     from summed_within_message
 
 ),
@@ -108,7 +114,7 @@ final as (
         redrive_of_ingest_id as _redrive_of_ingest_id,
         occurred_on
     from ranked_by_receipt
-    where receipt_rank = 1
+    where place = first_place_of_key
 
 )
 

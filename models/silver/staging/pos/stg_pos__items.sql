@@ -37,14 +37,14 @@ received_items as (
 
 ),
 
+-- The place of each row, and the first place of its item; a window for each item would cost by the
+-- item.
 ranked_by_receipt as (
 
     select
         *,
-        row_number() over (
-            partition by item_id
-            order by ingest_id desc, ingest_line desc
-        ) as receipt_rank
+        row_number() over (order by item_id, ingest_id desc, ingest_line desc) as place,
+        rank() over (order by item_id) as first_place_of_item
     from received_items
 
 ),
@@ -59,7 +59,7 @@ final as (
         received_at,
         ingest_id as _ingest_id
     from ranked_by_receipt
-    where receipt_rank = 1
+    where place = first_place_of_item
 
 )
 

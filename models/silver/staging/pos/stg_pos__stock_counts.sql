@@ -73,88 +73,95 @@ believed as (
 
 ),
 
--- Joined and not looked up by a window: almost every count is alone in its partition, and a window
--- costs by the partition.
-compared_to_the_one_before as (
+-- Windows over few partitions, one a time of counting, because a window costs by the partition.
+in_order_of_receipt as (
 
     select
-        later_counts.store_id,
-        later_counts.item_id,
-        later_counts.counted_at,
-        later_counts.receipt,
-        max(later_counts.quantity) as quantity,
-        max(later_counts.landed_at) as landed_at,
-        max_by(earlier_counts.quantity, earlier_counts.receipt) as quantity_before
-    from received_counts as later_counts
-    left join received_counts as earlier_counts
-        on
-            later_counts.store_id = earlier_counts.store_id
-            and later_counts.item_id = earlier_counts.item_id
-            and later_counts.counted_at = earlier_counts.counted_at
-            and later_counts.receipt > earlier_counts.receipt
-    group by
-        later_counts.store_id,
-        later_counts.item_id,
-        later_counts.counted_at,
-        later_counts.receipt
+        *,
+        lag(store_id) over (partition by counted_at order by store_id, item_id, receipt)
+            as store_id_before,
+        lag(item_id) over (partition by counted_at order by store_id, item_id, receipt)
+            as item_id_before,
+        lag(quantity) over (partition by counted_at order by store_id, item_id, receipt)
+            as row_quantity_before,
+        lead(store_id) over (partition by counted_at order by store_id, item_id, receipt)
+            as store_id_after,
+        lead(item_id) over (partition by counted_at order by store_id, item_id, receipt)
+            as item_id_after
+    from received_counts
 
 ),
 
-standing_counts as (
+compared_to_the_one_before as (
 
     select
-        received.store_id,
-        received.item_id,
-        received.counted_at,
-        max(received.receipt) as receipt,
-        coalesce(min(believed.first_landed_at), min(received.landed_at)) as first_landed_at,
-        coalesce(min(believed._first_receipt), min(received.receipt)) as _first_receipt,
-        coalesce(
-            max(
-                case
-                    when
-                        not received.quantity
-                        <=> coalesce(received.quantity_before, believed.quantity)
-                        then received.receipt
-                end
-            ),
-            max(believed._quantity_receipt)
-        ) as _quantity_receipt
-    from compared_to_the_one_before as received
+        received.*,
+        believed.first_landed_at as believed_first_landed_at,
+        believed._first_receipt as believed_first_receipt,
+        believed._quantity_receipt as believed_quantity_receipt,
+        case
+            when
+                received.store_id_before = received.store_id
+                and received.item_id_before = received.item_id
+                then received.row_quantity_before
+            else believed.quantity
+        end as quantity_before,
+        not (
+            received.store_id_after <=> received.store_id
+            and received.item_id_after <=> received.item_id
+        ) as is_last
+    from in_order_of_receipt as received
     left join believed
         on
             received.store_id = believed.store_id
             and received.item_id = believed.item_id
             and received.counted_at = believed.counted_at
-    group by received.store_id, received.item_id, received.counted_at
+
+),
+
+-- One row a key: the last received, which is one row of it, and when its first row and its quantity came.
+standing_counts as (
+
+    select
+        store_id,
+        item_id,
+        counted_at,
+        {%- for column in [
+            'employee_id', 'quantity', 'received_at', 'landed_at', 'source_file', 'source_line',
+            'ingest_id', 'ingest_line', 'redrive_of_ingest_id'
+        ] %}
+        max(case when is_last then {{ column }} end) as {{ column }},
+        {%- endfor %}
+        coalesce(min(believed_first_landed_at), min(landed_at)) as first_landed_at,
+        coalesce(min(believed_first_receipt), min(receipt)) as _first_receipt,
+        coalesce(
+            max(case when not quantity <=> quantity_before then receipt end),
+            max(believed_quantity_receipt)
+        ) as _quantity_receipt
+    from compared_to_the_one_before
+    group by store_id, item_id, counted_at
 
 ),
 
 final as (
 
     select
-        received_counts.store_id,
-        received_counts.item_id,
-        {{ employee_key('received_counts.employee_id') }} as employee_key,
-        received_counts.quantity,
-        received_counts.counted_at,
-        received_counts.received_at,
-        received_counts.landed_at,
-        standing_counts.first_landed_at,
-        received_counts.source_file as _source_file,
-        received_counts.source_line as _source_line,
-        received_counts.ingest_id as _ingest_id,
-        received_counts.ingest_line as _ingest_line,
-        received_counts.redrive_of_ingest_id as _redrive_of_ingest_id,
-        standing_counts._first_receipt,
-        standing_counts._quantity_receipt
-    from received_counts
-    inner join standing_counts
-        on
-            received_counts.store_id = standing_counts.store_id
-            and received_counts.item_id = standing_counts.item_id
-            and received_counts.counted_at = standing_counts.counted_at
-            and received_counts.receipt = standing_counts.receipt
+        store_id,
+        item_id,
+        {{ employee_key('employee_id') }} as employee_key,
+        quantity,
+        counted_at,
+        received_at,
+        landed_at,
+        first_landed_at,
+        source_file as _source_file,
+        source_line as _source_line,
+        ingest_id as _ingest_id,
+        ingest_line as _ingest_line,
+        redrive_of_ingest_id as _redrive_of_ingest_id,
+        _first_receipt,
+        _quantity_receipt
+    from standing_counts
 
 )
 
