@@ -7,7 +7,7 @@
       to the ON clause, so that only the files that can match are read. The column must be part of the
       key: then no row outside of the predicate could have matched anyway.
 
-    Where the source was staged (see incremental.sql) the condition that `unless_overtaken` put into the
+    Where the source was staged (see materializations/incremental.sql) the condition that `unless_overtaken` put into the
     model is asked once more, in the statement that writes.
 
     dbt-databricks has a macro of its own of this name, and prunes by itself.
@@ -114,3 +114,33 @@
         {{ source }}
     {%- endif -%}
 {%- endmacro %}
+
+
+{#
+    The names of the columns, where both relations have the same ones with the same types; otherwise
+    what `on_schema_change` says is done. One statement that is not even run, for the two descriptions
+    that dbt compares.
+#}
+{% macro columns_in_common(staged_relation, existing_relation) %}
+    {%- set both_sql -%}
+        select staged.*, existing.*
+        from {{ staged_relation }} as staged cross join {{ existing_relation }} as existing
+    {%- endset -%}
+    {%- set columns = adapter.get_column_schema_from_query(both_sql) -%}
+    {%- set half = columns | length // 2 -%}
+    {%- set names = columns[half:] | map(attribute='column') | list -%}
+    {%- set kinds = {} -%}
+    {%- for column in columns[half:] -%}
+        {%- do kinds.update({column.column: column.data_type}) -%}
+    {%- endfor -%}
+    {%- set same = namespace(kinds=columns | length == half * 2) -%}
+    {%- for column in columns[:half] if kinds.get(column.column) != column.data_type -%}
+        {%- set same.kinds = false -%}
+    {%- endfor -%}
+    {%- if not same.kinds -%}
+        {%- do process_schema_changes(
+            config.get('on_schema_change'), staged_relation, existing_relation
+        ) -%}
+    {%- endif -%}
+    {{ return(names) }}
+{% endmacro %}

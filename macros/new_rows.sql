@@ -37,7 +37,10 @@
             window.upstream, window.upstream_cursor, window.upstream_where
         )}) %}
     {% endfor %}
-    {% set found = look_up(queries) %}
+    {% set found = look_up(queries) if execute else {} %}
+    {% for name in facts if not execute %}
+        {% do found.update({name: none}) %}
+    {% endfor %}
     {% for name in windows %}
         {% set after = [found.get(name ~ '_after'), found.get(name ~ '_closed'), -1]
             | reject('none') | map('int') | max if execute else -1 %}
@@ -96,4 +99,13 @@
     {%- else -%}
         {{ column }} > {{ window.after }} and {{ column }} <= {{ window.through }}
     {%- endif -%}
+{%- endmacro %}
+
+
+{#
+    For the top of an incremental model: where `condition` holds there is nothing that it could add, and
+    the run leaves its table as it is without asking the engine.
+#}
+{% macro nothing_new(condition) -%}
+    {{ '/* nothing new */' if execute and is_incremental() and condition }}
 {%- endmacro %}

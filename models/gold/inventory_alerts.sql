@@ -169,7 +169,8 @@ final as (
         turned.item_id,
         turned.alert,
         turned.is_raised as is_active,
-        case when turned.is_raised then clocks.event_clock_at else turned.raised_at end as raised_at,
+        case when turned.is_raised then clocks.event_clock_at else turned.raised_at end
+            as raised_at,
         case when not turned.is_raised then clocks.event_clock_at end as cleared_at,
         case when turned.is_raised then turned.quantity else turned.raised_quantity end
             as raised_quantity,

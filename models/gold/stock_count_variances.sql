@@ -23,14 +23,15 @@
 
 with
 
--- The place of each version, and the first place of its count, the newest first; a window for each count
--- would cost by the count.
+-- The place of each version, and the first place of its count, the newest first; a window for each
+-- count would cost by the count.
 figures as (
 
     select
         *,
         row_number() over (
-            partition by counted_at order by store_id, item_id, figure_version desc
+            partition by counted_at
+            order by store_id asc, item_id asc, figure_version desc
         ) as place,
         rank() over (partition by counted_at order by store_id, item_id) as first_place_of_count
     from {{ ref('stock_count_figures') }}

@@ -27,6 +27,7 @@
 {% set messages = news.pos_messages %}
 {% set count_rows = news.pos_count_rows %}
 {% set item_rows = news.pos_items %}
+{% set changes_through = -1 if news.changes_through is none else news.changes_through %}
 {% set in_doubt = loads_in_doubt(messages) %}
 
 {{ nothing_new(messages.is_empty and count_rows.is_empty and item_rows.is_empty) }}
@@ -231,9 +232,8 @@ loads_kept_in_full as (
     from {{ ref('stg_pos__inventory_changes') }} as inventory_changes
     where
         {{ is_new('inventory_changes._ingest_id', messages) }}
-        {%- if in_doubt %}
-        and inventory_changes._ingest_id not in ({{ in_doubt | join(', ') }})
-        {%- endif %}
+        and {{ 'inventory_changes._ingest_id not in (' ~ in_doubt | join(', ') ~ ')'
+            if in_doubt else 'true' }}
     group by inventory_changes._ingest_id
 
 ),
@@ -254,7 +254,7 @@ compared_to_changes as (
     select
         *,
         min(
-            case when lines_lost > 0 and _ingest_id > {{ -1 if news.changes_through is none else news.changes_through }} then _ingest_id end
+            case when lines_lost > 0 and _ingest_id > {{ changes_through }} then _ingest_id end
         ) over (partition by source) as first_unread_ingest_id
     from loads
 

@@ -43,7 +43,7 @@ ranked_by_receipt as (
 
     select
         *,
-        row_number() over (order by item_id, ingest_id desc, ingest_line desc) as place,
+        row_number() over (order by item_id asc, ingest_id desc, ingest_line desc) as place,
         rank() over (order by item_id) as first_place_of_item
     from received_items
 

@@ -106,9 +106,10 @@ compared_to_the_one_before as (
                 then received.row_quantity_before
             else believed.quantity
         end as quantity_before,
-        not (
-            received.store_id_after <=> received.store_id
-            and received.item_id_after <=> received.item_id
+        coalesce(
+            received.store_id_after <> received.store_id
+            or received.item_id_after <> received.item_id,
+            true
         ) as is_last
     from in_order_of_receipt as received
     left join believed
@@ -119,7 +120,7 @@ compared_to_the_one_before as (
 
 ),
 
--- One row a key: the last received, which is one row of it, and when its first row and its quantity came.
+-- One row a key: what its last row says (it has one), and when its first row and its quantity came.
 standing_counts as (
 
     select
