@@ -215,6 +215,23 @@ def status(landing: Path | None, lakehouse: Path | None, port: int | None) -> No
 
 
 @pos.command()
+@_places("lakehouse", "port", "target")
+def maintain(lakehouse: Path | None, port: int | None, target: str | None) -> None:
+    """Merge small files, cut logs, remove what no reader needs; `pos run` does so by itself."""
+    from loaders import engine
+    from loaders.maintenance import Maintenance
+
+    settings = settings_from(None, lakehouse, port, target)
+    is_shared = settings.target == "local" and engine.running(settings) is not None
+    failed = False
+    for upkeep in Maintenance(settings).everything(engine.connect(settings) if is_shared else None):
+        click.echo(str(upkeep), err=upkeep.problem is not None)
+        failed = failed or upkeep.problem is not None
+    if failed:
+        raise UserError("not all tables could be maintained; the lines above say which")
+
+
+@pos.command()
 @click.option("--once", is_flag=True, help="Take in all that has landed, build once, stop.")
 @_places("landing", "lakehouse", "port", "target")
 def run(

@@ -16,6 +16,9 @@ DEFAULT_LANDING = "landing"
 DEFAULT_LAKEHOUSE = "lakehouse"
 DEFAULT_PORT = 50051
 DEFAULT_TARGET = "local"
+# Longer than any build and any reader's query: what was replaced is removed after that. Every tick
+# leaves 2.7 MB of the inventory of 100,000 items behind, some 5 GB in an hour, 800 GB in a week.
+DEFAULT_RETENTION_HOURS = 1.0
 
 # All clients of one engine share one session: tables registered by one are seen by the others.
 # The engine is bound to one lakehouse and one port, so a constant is enough.
@@ -32,6 +35,7 @@ class Settings:
     port: int = DEFAULT_PORT
     target: str = DEFAULT_TARGET
     project: Path = Path(__file__).resolve().parent.parent
+    retention_hours: float = DEFAULT_RETENTION_HOURS
 
     @property
     def state(self) -> Path:
@@ -70,6 +74,9 @@ def settings_from(
         lakehouse=Path(lakehouse or environment.get("POS_LAKEHOUSE", DEFAULT_LAKEHOUSE)).resolve(),
         port=port or _port(environment.get("POS_PORT", str(DEFAULT_PORT))),
         target=target or environment.get("DBT_TARGET", DEFAULT_TARGET),
+        retention_hours=_hours(
+            environment.get("POS_RETENTION_HOURS", str(DEFAULT_RETENTION_HOURS))
+        ),
     )
 
 
@@ -77,3 +84,13 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
         raise UserError(f"POS_PORT is the number of a port, 1 to 65535; not {text!r}")
     return int(text)
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    if not 0 < hours < float("inf"):
+        raise UserError(f"POS_RETENTION_HOURS is a number of hours above 0; not {text!r}")
+    return hours

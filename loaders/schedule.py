@@ -18,6 +18,7 @@ from loaders.config import Settings
 from loaders.files import only_holder
 from loaders.landing import MESSAGES, feed_of
 from loaders.load import Loader, LoadReport
+from loaders.maintenance import Maintenance, Upkeep
 from loaders.warehouse import BuildReport, Warehouse
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Tick:
     build: BuildReport | None
     lags: list[float] = field(default_factory=list)
     marts: BuildReport | None = None  # where they were due, and the full build had not made them
+    upkeep: list[Upkeep] = field(default_factory=list)
 
     @property
     def reports(self) -> list[BuildReport]:
@@ -73,6 +75,7 @@ class Schedule:
         self._retry_at = 0.0
         self._marts_are_stale = True
         self._marts_at = 0.0  # when they may be built next
+        self._maintenance = Maintenance(settings)
 
     def __enter__(self) -> Schedule:
         try:
@@ -98,7 +101,8 @@ class Schedule:
         return not self._unbuilt and not self._full_build
 
     def tick(self) -> Tick:
-        """Load what has landed and, if there is anything unbuilt, build; then the marts if due."""
+        """Load what has landed and, if there is anything unbuilt, build; then the marts if due, and
+        a little upkeep of the tables."""
         load = self._loader.load()
         self._unbuilt.extend(load.files)
         tick = Tick(load, None)
@@ -106,6 +110,7 @@ class Schedule:
             tick.build, tick.lags = self._build_tables()
         if self.is_settled and time.monotonic() >= self._marts_at:
             tick.marts = self.build_marts()
+        tick.upkeep = self._maintenance.between_builds(self._session, is_idle=not tick.reports)
         return tick
 
     def build_marts(self) -> BuildReport | None:

@@ -1,14 +1,17 @@
 """Turns: one writing dbt at a time on the embedded engine.
 
 dbt takes its turn in ``macros/turns.sql``, by a view in the session that all clients share. Here is
-the schedule's part: to wait for another's turn without keeping the engine busy, and to end the turn
-of a schedule that was killed.
+the schedule's part: to wait for another's turn without keeping the engine busy, to end the turn of
+a schedule that was killed, and to take one for the maintenance, beside which no dbt may write.
 """
 
 from __future__ import annotations
 
 import re
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 OWNER_VARIABLE = "POS_TURN_OWNER"
 SCHEDULE = "schedule"
+BY_HAND = "by_hand"
 STALE_SECONDS = 60
 POLL_SECONDS = 0.1
 
@@ -33,6 +37,25 @@ def wait(session: SparkSession) -> None:
         if taken_at and time.time() - int(taken_at[1]) > STALE_SECONDS:
             return
         time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def taken(session: SparkSession, owner: str) -> Iterator[bool]:
+    """Hold the turn; False where somebody has it, be it one that was killed: that is for the next
+    build to find out."""
+    turn = str(uuid.uuid4())
+    session.sql(
+        f"create view if not exists default.dbt_turn as select '{turn}' as invocation_id, "
+        f"'{owner}' as turn_owner, 'taken_at={time.time():.0f};' as taken_at"
+    ).collect()
+    if turn not in _holder(session):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        if turn in _holder(session):
+            session.sql("drop view if exists default.dbt_turn").collect()
 
 
 def _holder(session: SparkSession) -> str:

@@ -124,6 +124,9 @@ class View:
         for report in tick.reports:
             for failure in report.failures:
                 self.say(f"build failed: {failure}")
+        for upkeep in tick.upkeep:
+            if upkeep.problem:
+                self.say(f"maintenance failed: {upkeep.table}: {upkeep.problem}")
         figures.add(tick)
         self.show(figures, lakehouse)
 

@@ -22,7 +22,7 @@ from tests.files import message
 
 COMMANDS = (
     *("simulate", "play", "replay", "load", "redrive"),
-    *("up", "down", "status", "run", "demo"),
+    *("up", "down", "status", "maintain", "run", "demo"),
 )
 PROJECT = Path(__file__).resolve().parents[2]
 

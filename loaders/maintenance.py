@@ -1,0 +1,349 @@
+"""Upkeep of the Delta tables: few files, few log entries, and nothing left of what was replaced.
+
+Every tick leaves a commit and a file or two in a dozen tables, and each statement pays for all of
+them. So between the builds small files are merged, logs are cut and files that nobody can read any
+more are removed: by delta-rs, a table at a time, as long as nobody else has the turn to write. Each
+step is one atomic commit, or deletes what only an older version names, so a kill anywhere leaves a
+table as good as before. What was known when is read from the tables' rows (`inventory_as_of`), and
+never by Delta's time travel: old versions are kept for readers that are still at them, no more.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from loaders import engine, turns
+from loaders.catalog import tables_on_disk
+from loaders.config import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Commits after which a table is looked at again: in an idle moment, or else between two builds.
+# Fewer: a look (some 20 ms) at every tick. More: each statement reads more files, 0.02 ms apiece.
+IDLE_COMMITS = 16
+BUSY_COMMITS = 32
+# How long one call works on, at a moment that an event may be waiting for.
+PASS_SECONDS = 0.3
+# Files that merging must save, or it is not worth a commit.
+LEAST_SAVED = 16
+# Size of a merged file, about a million lines of the changes. Smaller: more files. Larger: each
+# merge of small files writes more of the same rows again, and a MERGE that updates does so too.
+FILE_BYTES = 16 * 1024 * 1024
+# Where rows are never updated, what is old is merged once more.
+LARGE_FILE_BYTES = 8 * FILE_BYTES
+INSERT_ONLY = (
+    "silver.int_pos__loads_reconciled",
+    "silver.stg_pos__inventory_changes",
+    "silver.stg_pos__quarantine",
+)
+CHECKPOINT_COMMITS = 10
+# Versions older than this cannot be opened any more, though their files are kept for whoever has
+# them open. Readers list the log at each statement: an hour of it costs them 6 ms each time.
+LOG_SECONDS = 15 * 60
+LOG_ENTRIES = 64  # and so many that are older, before they are removed
+
+
+@dataclass
+class Upkeep:
+    """What was done to one table."""
+
+    table: str
+    seconds: float = 0.0
+    files_merged: int = 0
+    files_written: int = 0
+    files_removed: int = 0
+    log_entries_removed: int = 0
+    has_new_settings: bool = False
+    has_new_checkpoint: bool = False
+    problem: str | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """True when there was nothing to do."""
+        return not (
+            self.files_merged
+            or self.files_removed
+            or self.log_entries_removed
+            or self.has_new_settings
+            or self.has_new_checkpoint
+            or self.problem
+        )
+
+    def __str__(self) -> str:
+        done = [
+            f"{self.files_merged:,} files merged into {self.files_written:,}"
+            if self.files_merged
+            else "",
+            f"{self.files_removed:,} old files removed" if self.files_removed else "",
+            f"{self.log_entries_removed:,} log entries removed" if self.log_entries_removed else "",
+            "checkpoint written" if self.has_new_checkpoint else "",
+            "retention set" if self.has_new_settings else "",
+            f"failed: {self.problem}" if self.problem else "",
+        ]
+        what = ", ".join(part for part in done if part) or "nothing to do"
+        return f"{self.table}: {what} ({self.seconds:.2f} s)"
+
+
+@dataclass
+class _Seen:
+    """A table as it was when it was last looked at."""
+
+    version: int
+    again_at: float
+
+
+@dataclass
+class _Log:
+    """What lies in a table's log folder."""
+
+    commits: dict[int, str] = field(default_factory=dict)
+    checkpoints: set[int] = field(default_factory=set)
+    checksums: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> int:
+        return len(self.commits) + len(self.checkpoints) + len(self.checksums)
+
+
+class Maintenance:
+    """Upkeep of one lakehouse, a little at a time; remembers which tables have changed since."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._seen: dict[Path, _Seen] = {}
+        retention = settings.retention_hours * 3600
+        self._look_seconds = max(retention / 4, 1.0)
+        self._log_seconds = min(retention, LOG_SECONDS)
+        self._properties = {
+            "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
+            "delta.deletedFileRetentionDuration": f"interval {retention:.0f} seconds",
+            "delta.logRetentionDuration": f"interval {self._log_seconds:.0f} seconds",
+        }
+
+    def due(self, commits: int = IDLE_COMMITS) -> list[tuple[str, Path]]:
+        """Tables that have had so many commits since they were looked at, or none for long.
+
+        Asks the file system for one name per table: nothing to do costs nothing.
+        """
+        now = time.monotonic()
+        found = []
+        for schema, name, path in tables_on_disk(self._settings.lakehouse):
+            seen = self._seen.get(path)
+            if (
+                seen is None
+                or now >= seen.again_at
+                or (path / "_delta_log" / f"{seen.version + commits:020}.json").exists()
+            ):
+                found.append((f"{schema}.{name}", path))
+        return found
+
+    def between_builds(self, session: SparkSession | None, *, is_idle: bool) -> list[Upkeep]:
+        """Work for about `PASS_SECONDS` on what is due, unless somebody else has the turn to write.
+
+        ``session`` is the embedded engine's, None on another target. Never raises: a table that
+        cannot be maintained can be built, and is tried again later.
+        """
+        due = self.due(IDLE_COMMITS if is_idle else BUSY_COMMITS)
+        if not due:
+            return []
+        try:
+            with self._turn(session) as is_ours:
+                return list(self._work(due, is_idle=is_idle)) if is_ours else []
+        except Exception as error:
+            return [Upkeep("the turn to write", problem=_first_line(error))]
+
+    def everything(self, session: SparkSession | None) -> Iterator[Upkeep]:
+        """Look at every table, however long that takes; the turn is taken for each."""
+        for schema, name, path in tables_on_disk(self._settings.lakehouse):
+            upkeep = None
+            while upkeep is None:
+                if session is not None:
+                    turns.wait(session)
+                with turns.taken(session, turns.BY_HAND) if session else nullcontext(True) as ours:
+                    if ours:
+                        upkeep = self._look(f"{schema}.{name}", path, is_idle=True)
+            yield upkeep
+
+    def _turn(self, session: SparkSession | None) -> AbstractContextManager[bool]:
+        if self._settings.target != "local":
+            return nullcontext(True)  # Delta refuses one of two that touch the same rows
+        if session is None or engine.running(self._settings) is None:
+            return nullcontext(False)  # the next build starts it
+        return turns.taken(session, turns.SCHEDULE)
+
+    def _work(self, due: Iterable[tuple[str, Path]], *, is_idle: bool) -> Iterator[Upkeep]:
+        until = time.monotonic() + PASS_SECONDS
+        for table, path in due:
+            if time.monotonic() >= until:
+                break
+            upkeep = self._look(table, path, is_idle=is_idle)
+            if not upkeep.is_nothing:
+                yield upkeep
+
+    def _look(self, name: str, path: Path, *, is_idle: bool) -> Upkeep:
+        """Do to one table whatever there is to do."""
+        started = time.monotonic()
+        upkeep = Upkeep(name)
+        # Before anything that may fail: what fails is not tried again at once.
+        seen = self._seen.setdefault(path, _Seen(0, 0.0))
+        seen.again_at = started + self._look_seconds
+        try:
+            table = DeltaTable(str(path))
+            seen.version = table.version()
+            self._set_properties(table, upkeep)
+            self._merge_files(table, upkeep, is_idle=is_idle)
+            self._cut_log(table, path, upkeep)
+            self._remove_files(table, path, upkeep)
+            seen.version = table.version()
+        except Exception as error:
+            upkeep.problem = _first_line(error)
+        upkeep.seconds = time.monotonic() - started
+        return upkeep
+
+    def _set_properties(self, table: DeltaTable, upkeep: Upkeep) -> None:
+        """Tell all writers how long to keep things: checkpoints name what may still be needed."""
+        known = table.metadata().configuration
+        if any(known.get(name) != value for name, value in self._properties.items()):
+            table.alter.set_table_properties(self._properties)
+            upkeep.has_new_settings = True
+
+    def _merge_files(self, table: DeltaTable, upkeep: Upkeep, *, is_idle: bool) -> None:
+        sizes = _sizes(table)
+        saved = _saved(sizes, FILE_BYTES)
+        target = FILE_BYTES
+        if sum(saved.values()) < LEAST_SAVED:
+            if upkeep.table not in INSERT_ONLY and not upkeep.table.startswith("bronze."):
+                return
+            # Seconds of work, once in so much data: when nobody waits, or when it has to be.
+            saved, target = _saved(sizes, LARGE_FILE_BYTES), LARGE_FILE_BYTES
+            if sum(saved.values()) < LEAST_SAVED * (1 if is_idle else 4):
+                return
+        result = table.optimize.compact(
+            partition_filters=_partitions_to_merge(table, sizes, saved, target),
+            target_size=target,
+        )
+        upkeep.files_merged += result["numFilesRemoved"]
+        upkeep.files_written += result["numFilesAdded"]
+
+    def _cut_log(self, table: DeltaTable, path: Path, upkeep: Upkeep) -> None:
+        folder = path / "_delta_log"
+        before = _log_in(folder)
+        if table.version() - max(before.checkpoints, default=-1) > CHECKPOINT_COMMITS:
+            table.create_checkpoint()
+            upkeep.has_new_checkpoint = True
+        if _older_than(folder, before.commits, self._log_seconds) >= LOG_ENTRIES:
+            table.cleanup_metadata()  # up to the last checkpoint that is old enough
+        elif len(before.checksums) < len(before.commits) + LOG_ENTRIES:
+            return
+        after = _log_in(folder)
+        # The embedded engine's checksums of versions that are gone; delta-rs knows nothing of them.
+        for version, name in after.checksums.items():
+            if version < min(after.commits, default=0):
+                with suppress(FileNotFoundError):
+                    (folder / name).unlink()
+                upkeep.log_entries_removed += 1
+        upkeep.log_entries_removed += max(0, before.entries - after.entries)
+
+    def _remove_files(self, table: DeltaTable, path: Path, upkeep: Upkeep) -> None:
+        """Remove files that no version within the retention names, a killed writer's too."""
+        # Asked first: a vacuum is two commits, also if it finds nothing. And it names what it has
+        # removed again and again, until a checkpoint forgets it.
+        options: dict[str, Any] = {"full": True, "enforce_retention_duration": False}
+        names = table.vacuum(dry_run=True, **options)
+        if there := [name for name in names if (path / name).exists()]:
+            table.vacuum(dry_run=False, **options)
+            upkeep.files_removed = len(there)
+
+
+def _sizes(table: DeltaTable) -> dict[str | None, list[int]]:
+    """Sizes of the files, by partition; of a table without partitions by None."""
+    files = pa.table(table.get_add_actions(flatten=True))
+    columns = [f"partition.{name}" for name in table.metadata().partition_columns]
+    keys = files[columns[0]].to_pylist() if len(columns) == 1 else [None] * files.num_rows
+    sizes: dict[str | None, list[int]] = defaultdict(list)
+    for key, size in zip(keys, files["size_bytes"].to_pylist(), strict=True):
+        sizes[None if key is None else str(key)].append(size)
+    return sizes
+
+
+def _saved(sizes: dict[str | None, list[int]], target: int) -> dict[str | None, int]:
+    """How many files fewer there would be in each partition, if small ones were merged."""
+    return {
+        key: _files_saved([size for size in of if size < target], target)
+        for key, of in sizes.items()
+    }
+
+
+def _files_saved(small: list[int], target: int) -> int:
+    """How many files fewer, if these were merged into some of size ``target``.
+
+    >>> _files_saved([1, 1, 1, 1], 10), _files_saved([9, 9, 1], 10), _files_saved([], 10)
+    (3, 1, 0)
+    """
+    return max(0, len(small) - max(1, math.ceil(sum(small) / target)))
+
+
+def _partitions_to_merge(
+    table: DeltaTable,
+    sizes: dict[str | None, list[int]],
+    saved: dict[str | None, int],
+    target: int,
+) -> list[tuple[str, str, list[str]]] | None:
+    """Where most is saved, up to so many bytes that it does not take long; None if all is one."""
+    columns = table.metadata().partition_columns
+    if len(columns) != 1:
+        return None
+    chosen: list[str] = []
+    written = 0
+    for key in sorted(saved, key=lambda key: -saved[key]):
+        written += sum(size for size in sizes[key] if size < target)
+        if not saved[key] or key is None or (chosen and written > target):
+            break
+        chosen.append(key)
+    return [(columns[0], "in", chosen)]
+
+
+def _log_in(folder: Path) -> _Log:
+    log = _Log()
+    for name in os.listdir(folder):  # noqa: PTH208 - thousands of names, of which few are asked
+        number, _, kind = name.partition(".")
+        if len(number) != 20 or not number.isdigit():
+            continue
+        if kind == "json":
+            log.commits[int(number)] = name
+        elif kind == "crc":
+            log.checksums[int(number)] = name
+        elif kind.startswith("checkpoint"):
+            log.checkpoints.add(int(number))
+    return log
+
+
+def _older_than(folder: Path, commits: dict[int, str], seconds: float) -> int:
+    """How many commits are older than that; they are in order, so few have to be asked."""
+    versions = sorted(commits)
+    since = time.time() - seconds
+    low, high = 0, len(versions)
+    while low < high:
+        middle = (low + high) // 2
+        try:
+            is_old = (folder / commits[versions[middle]]).stat().st_mtime < since
+        except FileNotFoundError:
+            is_old = True
+        low, high = (middle + 1, high) if is_old else (low, middle)
+    return low
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
