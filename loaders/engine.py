@@ -96,6 +96,17 @@ def _recorded(settings: Settings) -> Engine | None:
     return engine if _is_sail(engine.pid) else None
 
 
+def resident_bytes(settings: Settings) -> int:
+    """Memory that this lakehouse's engine holds; 0 when none runs."""
+    engine = _recorded(settings)
+    if engine is None:
+        return 0
+    listed = subprocess.run(
+        ["ps", "-p", str(engine.pid), "-o", "rss="], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return int(listed or 0) * 1024
+
+
 def connect(settings: Settings) -> SparkSession:
     """A Spark Connect session on the running engine, shared by all clients of this lakehouse."""
     from pyspark.errors import PySparkException

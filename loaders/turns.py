@@ -43,12 +43,8 @@ def wait(session: SparkSession) -> None:
 def taken(session: SparkSession, owner: str) -> Iterator[bool]:
     """Hold the turn; False where somebody has it, be it one that was killed: that is for the next
     build to find out."""
-    turn = str(uuid.uuid4())
-    session.sql(
-        f"create view if not exists default.dbt_turn as select '{turn}' as invocation_id, "
-        f"'{owner}' as turn_owner, 'taken_at={time.time():.0f};' as taken_at"
-    ).collect()
-    if turn not in _holder(session):
+    turn = take(session, owner)
+    if turn is None:
         yield False
         return
     try:
@@ -56,6 +52,16 @@ def taken(session: SparkSession, owner: str) -> Iterator[bool]:
     finally:
         if turn in _holder(session):
             session.sql("drop view if exists default.dbt_turn").collect()
+
+
+def take(session: SparkSession, owner: str) -> str | None:
+    """Take the turn, for as long as the session lives; None where somebody has it."""
+    turn = str(uuid.uuid4())
+    session.sql(
+        f"create view if not exists default.dbt_turn as select '{turn}' as invocation_id, "
+        f"'{owner}' as turn_owner, 'taken_at={time.time():.0f};' as taken_at"
+    ).collect()
+    return turn if turn in _holder(session) else None
 
 
 def _holder(session: SparkSession) -> str:

@@ -334,7 +334,7 @@ def test_builds_between_upkeep_that_is_killed_equal_the_truth(
             world.land_counts((1, 9, 1, "2021-01-01 09:01:30", 90))
         world.load_and_build()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(owner, step, killed_at(5 + 2 * number, getattr(owner, step), when))
+            patch.setattr(owner, step, killed_at(2 + number, getattr(owner, step), when))
             with pytest.raises(Killed):
                 by_the_way()
         done += by_the_way()
