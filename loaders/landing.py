@@ -6,7 +6,8 @@ Apart from the load, because the playback, the replay and any real POS gateway w
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ class LandedFile:
     modified_ns: int
     path: str
     size: int
+    inode: int = field(default=0, compare=False)  # another file under the name has another
 
     @property
     def identity(self) -> str:
@@ -58,15 +60,22 @@ def feed_of(path: str) -> str | None:
     return None
 
 
-def scan(landing: Path) -> tuple[dict[str, list[LandedFile]], list[str]]:
+def scan(
+    landing: Path, settled: Mapping[str, int] | None = None
+) -> tuple[dict[str, list[LandedFile]], list[str]]:
     """All files that have landed, by feed and in order of arrival, and the paths not understood.
 
     Arrival is the file's modification time, ties broken by path: the order in which the same
-    folder is always loaded. Hidden names (``.``, ``_``) are somebody's work in progress.
+    folder is always loaded. Hidden names (``.``, ``_``) are somebody's work in progress. Files that
+    lie as ``settled`` has them, by path and inode, are left out, and not asked about: a folder of
+    20,000 takes 0.3 s to ask, a tenth of it to list.
     """
+    settled = settled or {}
     found: dict[str, list[LandedFile]] = {feed: [] for feed in FEEDS}
     ignored: list[str] = []
     for entry, path in _walk(landing, ""):
+        if settled.get(path) == entry.inode():
+            continue
         feed = feed_of(path)
         if feed is None:
             ignored.append(path)
@@ -75,7 +84,7 @@ def scan(landing: Path) -> tuple[dict[str, list[LandedFile]], list[str]]:
             status = entry.stat()
         except FileNotFoundError:  # replaced or removed since it was listed
             continue
-        found[feed].append(LandedFile(status.st_mtime_ns, path, status.st_size))
+        found[feed].append(LandedFile(status.st_mtime_ns, path, status.st_size, status.st_ino))
     for files in found.values():
         files.sort()
     return found, sorted(ignored)

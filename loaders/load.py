@@ -8,6 +8,7 @@ happened, so the next start finishes it: nothing twice, nothing lost.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,6 +36,9 @@ from loaders.plan import batches as in_batches
 # Bounds one commit's memory: the rows of so many bytes of input take a few times as much.
 BATCH_BYTES = 64 * 1024 * 1024
 BATCH_FILES = 5_000
+# How often a resident loader looks at each file that it has loaded. In between it trusts that
+# another file under the same name has another inode, as one has that was put there by a rename.
+WHOLE_SCAN_SECONDS = 60.0
 # An engine reads a row group by one core. A batch in one group would leave the others idle.
 ROW_GROUP_ROWS = 65_536
 
@@ -65,6 +69,8 @@ class Loader:
         self._done: dict[str, set[str]] = {}
         self._warned: set[str] = set()
         self._latest_us: int | None = None  # the latest landing in bronze
+        self._settled: dict[str, int] = {}  # loaded files, by path and inode
+        self._whole_scan_at = 0.0
         self.finished: list[Plan] = []  # what an interrupted call had begun
 
     def __enter__(self) -> Loader:
@@ -93,7 +99,10 @@ class Loader:
         ``batches`` bounds the number of commits per feed (``None``: until nothing is left).
         """
         report = LoadReport()
-        found, ignored = scan(self._settings.landing)
+        if time.monotonic() >= self._whole_scan_at:
+            self._settled.clear()
+            self._whole_scan_at = time.monotonic() + WHOLE_SCAN_SECONDS
+        found, ignored = scan(self._settings.landing, self._settled)
         self._warn_of(ignored, report)
         floor_us = self._latest_us
         for feed in FEEDS:
@@ -103,6 +112,8 @@ class Loader:
                 if number == batches:
                     break
                 self._commit(self._planned(feed, floor_us, files=tuple(files)), report)
+            done = self._done[feed]
+            self._settled.update({f.path: f.inode for f in found[feed] if f.identity in done})
         return report
 
     def load_again(self, feed: str, places: Iterable[int]) -> None:

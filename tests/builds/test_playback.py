@@ -14,7 +14,7 @@ import pytest
 
 import loaders.playback
 from loaders.errors import UserError
-from loaders.landing import scan
+from loaders.landing import publish, scan
 from loaders.playback import Month, Progress, play, progress_of
 from loaders.simulator import Config, simulate, write_month
 from tests.builds.random_worlds import ALL_FAULTS
@@ -161,3 +161,16 @@ def test_another_month_into_the_same_landing_is_refused(month: Month, tmp_path: 
 def test_a_folder_without_a_month_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no simulated month; make one with: pos simulate"):
         Month(tmp_path)
+
+
+def test_what_is_settled_is_left_out_until_another_file_has_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "online" / "changes" / "1.json"
+    publish(path, b"{}\n")
+    publish(path.with_name("2.json"), b"{}\n")
+    one, two = scan(tmp_path)[0]["pos_messages"]
+    settled = {one.path: one.inode}
+    assert scan(tmp_path, settled)[0]["pos_messages"] == [two]
+    publish(path, b"{}\n")
+    again = scan(tmp_path, settled)[0]["pos_messages"]
+    assert {file.path for file in again} == {one.path, two.path}
+    assert one.identity not in {file.identity for file in again}
