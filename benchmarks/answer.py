@@ -53,7 +53,9 @@ def parse_changes(data: bytes) -> Rows:
         explicit_schema=_MESSAGE, unexpected_field_behavior="ignore"
     )
     table = pyarrow.json.read_json(io.BytesIO(data), parse_options=options).combine_chunks()
-    items = table["items"].chunk(0) if table.num_rows else pa.array([], _MESSAGE.field("items").type)
+    items = (
+        table["items"].chunk(0) if table.num_rows else pa.array([], _MESSAGE.field("items").type)
+    )
     parent = pc.list_parent_indices(items)
     flat = items.flatten()
     store = np.asarray(table["store_id"].take(parent), np.int64)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,9 @@ _ID_AT = len(b'{"trans_id": "{')
 _ID_DIGITS = 4  # of a month's number in hexadecimal, in place of the id's first digits
 _ID_OFFSET = 0x8000  # months before the last are negative
 _DATE_MARK = b'"date_time": "'
-_DATE_AT = _ID_AT + len(b'00000000-0000-0000-0000-000000000000}", "store_id": 0, ') + len(_DATE_MARK)
+_DATE_AT = (
+    _ID_AT + len(b'00000000-0000-0000-0000-000000000000}", "store_id": 0, ') + len(_DATE_MARK)
+)
 _DATE_LENGTH = len("2021-01-01")
 
 File = tuple[str, bytes]  # path in the landing folder, content
@@ -154,7 +157,7 @@ class Base:
         days = self._days(month)
         for pos, messages in self._messages.items():
             bounds = np.searchsorted(messages.day, np.arange(self.days + 1))
-            for day, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+            for day, (first, last) in enumerate(pairwise(bounds)):
                 if last > first:
                     data = messages.moved(int(first), int(last), month, days)
                     yield f"{pos}/changes/{days[day].replace('-', '')}.json", data
@@ -171,8 +174,11 @@ class Base:
             yield name, data.replace(old, f",{at:{TIME_FORMAT}},".encode())
 
     def tick(self, number: int) -> Tick:
-        """The ``number``-th tick after the history (from 0): about TICK_LINES lines of changes."""
-        month, place = 1 + number // len(self._tick_ends), number % len(self._tick_ends)
+        """The ``number``-th tick after the history (from 0): about TICK_LINES lines of changes.
+
+        What is left at the end of a month and is no whole tick is left out.
+        """
+        month, place = 1 + number // self.ticks_in_a_month, number % self.ticks_in_a_month
         after = self._tick_ends[place - 1] if place else None
         through = self._tick_ends[place]
         files, total = [], 0
@@ -198,6 +204,11 @@ class Base:
         tick = self.tick(number)
         files = [*tick.files, self._last_count("online").file(tick.clock - LATE)]
         return Tick(files, tick.lines, tick.clock)
+
+    @property
+    def ticks_in_a_month(self) -> int:
+        """Of so many whole ticks a month is made."""
+        return len(self._tick_ends)
 
     @cached_property
     def _tick_ends(self) -> NDArray[np.datetime64]:

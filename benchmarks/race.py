@@ -56,7 +56,9 @@ class Limits:
     ticks: int = 5
 
 
-def run(name: str, course: Course, work: Path, port: int, environment: Path | None, limits: Limits) -> Record:
+def run(
+    name: str, course: Course, work: Path, port: int, environment: Path | None, limits: Limits
+) -> Record:
     """One system over the course; what went wrong is in the record, no exception."""
     folder = work / name
     shutil.rmtree(folder, ignore_errors=True)

@@ -68,13 +68,13 @@ class Results:
             handle.write(json.dumps(stamped) + "\n")
         return stamped
 
-    def has(self, **wanted: Any) -> bool:
+    def has(self, **wanted: object) -> bool:
         """True if this was measured already, of the commit as it is now."""
         now = commit()
         return find(self.records(), commit=now, **wanted) is not None
 
 
-def find(records: Sequence[Record], **wanted: Any) -> Record | None:
+def find(records: Sequence[Record], **wanted: object) -> Record | None:
     """The last record with these values."""
     for record in reversed(records):
         if all(record.get(name) == value for name, value in wanted.items()):
@@ -83,7 +83,7 @@ def find(records: Sequence[Record], **wanted: Any) -> Record | None:
 
 
 def median_seconds(record: Record | None, kind: str) -> float | None:
-    """The median of a race's ticks of one kind; ``None`` without any, or if the answer was wrong."""
+    """The median of a race's ticks of one kind; ``None`` without any, or of a wrong answer."""
     if record is None or record.get("reason") or record.get("error") or is_wrong(record):
         return None
     seconds = [tick["total"] for tick in record.get(kind, [])]

@@ -35,7 +35,9 @@ class Outcome:
 
     def line(self) -> str:
         """``name, value, target, ok or MISS`` for people and for grep."""
-        return f"{self.name:<62} {shown(self.value, self.unit):>14} {self.wanted:>18}  {self.verdict}"
+        return (
+            f"{self.name:<62} {shown(self.value, self.unit):>14} {self.wanted:>18}  {self.verdict}"
+        )
 
 
 def judge(targets: Sequence[Target], records: Sequence[Record]) -> list[Outcome]:
@@ -113,9 +115,7 @@ QUICK_LOCAL = [
     Target(
         "local: full count of a store (100,000 keys)", 4, "s", _ticks("ours_local", 1, "full_count")
     ),
-    Target(
-        "local: freshness p95 at 10x playback", 3, "s", of("freshness", "p95", target="local")
-    ),
+    Target("local: freshness p95 at 10x playback", 3, "s", of("freshness", "p95", target="local")),
     Target(
         "local: backfill, bronze to gold",
         300_000,
@@ -146,9 +146,7 @@ QUICK = [
 FULL = [
     *QUICK_LOCAL,
     Target(f"{SPARK_TICK}, 1.5 million lines", 12, "s", steady("ours_spark", 1)),
-    Target(
-        "spark: freshness p95 at 10x playback", 30, "s", of("freshness", "p95", target="spark")
-    ),
+    Target("spark: freshness p95 at 10x playback", 30, "s", of("freshness", "p95", target="spark")),
     *(
         Target(
             f"{engine}: flat, tick at 150 million lines against 1.5 million",

@@ -1,7 +1,7 @@
 """The systems that are measured side by side, by name.
 
-Each is a class with the methods of :class:`benchmarks.systems.protocol.System`, and runs in a process
-of its own: some need another environment, and one process has one engine.
+Each is a class with the methods of :class:`benchmarks.systems.protocol.System`, and runs in a
+process of its own: some need another environment, and one process has one engine.
 """
 
 from __future__ import annotations

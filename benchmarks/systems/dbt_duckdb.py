@@ -164,10 +164,11 @@ class DbtDuckdb:
 
     def _parsed(self) -> tuple[Any, Any]:
         from dbt.cli.main import dbtRunner
+        from dbt.contracts.graph.manifest import Manifest
 
         os.environ["DO_NOT_TRACK"] = "1"
         result = dbtRunner().invoke(["parse", *self._options()])
-        if not result.success:
+        if not isinstance(result.result, Manifest):
             raise Unavailable(f"the dbt project does not parse: {result.exception}")
         return dbtRunner(manifest=result.result), result.result
 

@@ -97,7 +97,7 @@ FEEDS = {"pos_messages": NEW_CHANGES, "pos_count_rows": NEW_COUNTS}
 
 
 class Vendor:
-    """The vendor's way on ``local`` (Sail) or ``spark``; bronze is filled by this project's loader."""
+    """The vendor's way on ``local`` (Sail) or ``spark``; this project's loader fills bronze."""
 
     def __init__(self, folder: Path, port: int, target: str) -> None:
         self._settings = Settings(folder / "landing", folder / "lakehouse", port, target)
