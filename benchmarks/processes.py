@@ -87,7 +87,8 @@ class PeakWatch(threading.Thread):
             for pid in family(self.roots):
                 try:
                     path = f"/proc/{pid}/status"
-                    self.peaks[pid] = _number(path, "VmHWM") * 1024
+                    peak = _number(path, "VmHWM") * 1024  # 0 of one that is about to end
+                    self.peaks[pid] = max(peak, self.peaks.get(pid, 0))
                     at_once += _number(path, "VmRSS") * 1024
                 except OSError:
                     continue

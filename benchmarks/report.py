@@ -75,8 +75,9 @@ def _race(records: Sequence[Record], kind: str, title: str) -> str:
         return ""
     header = ["system"]
     for months in sizes:
-        lines = next(record["lines"] for record in races if record["months"] == months)
-        header.append(f"{lines / 1e6:,.1f} million lines ({31 * months:,} days)")
+        sample = next(record for record in races if record["months"] == months)
+        lines, days = sample["lines"], sample["days"]
+        header.append(f"{lines / 1e6:,.1f} million lines ({days:,} days)")
     rows = []
     for name, entry in SYSTEMS.items():
         found = [find(races, system=name, months=months) for months in sizes]

@@ -12,6 +12,7 @@ import os
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -123,7 +124,8 @@ class Pipelines:
         options.pop("spark.master")
         SparkSession._start_connect_server("local[2]", options)
         os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
-        self._session = SparkSession.builder.remote(f"sc://localhost:{port}").getOrCreate()
+        # The pipelines' own signatures name the other of pyspark's two session classes.
+        self._session: Any = SparkSession.builder.remote(f"sc://localhost:{port}").getOrCreate()
 
     def versions(self) -> dict[str, str]:
         return {name: version(name) for name in ("pyspark", "delta-spark")}
