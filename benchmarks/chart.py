@@ -51,6 +51,9 @@ def draw(records: Sequence[Record], path: Path) -> None:
             label=SYSTEMS[name].title,
         )
     axes.set(xscale="log", yscale="log")
+    sizes = {lines / 1e6 for points in series(records).values() for lines, _ in points}
+    axes.set_xticks(sorted(sizes), minor=False)
+    axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter("{x:g} M")
     axes.yaxis.set_major_formatter("{x:g} s")
     axes.set_xlabel("lines of history")
