@@ -7,9 +7,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -e -o pipefail -c
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_VENV := .venv-bench
+BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-truth up down status lint format docs lock clean
+.PHONY: help setup run test test-truth bench bench-quick up down status lint format docs lock lock-bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +46,19 @@ test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java, at t
 test-truth: $(READY)  ## The proof at full size, hours: random worlds on both engines, batchings, the month, mutations
 	@POS_TRUTH=all $(BIN)/pytest -v tests/truth tests/builds/test_acceptance.py tests/builds/test_ledger.py
 
+bench: $(READY) $(BENCH_READY)  ## All benchmarks, hours: ours, others', at three sizes; writes benchmarks/README.md
+	@$(BIN)/python -m benchmarks full --environment $(BENCH_VENV) $(BENCH_OPTIONS)
+
+bench-quick: $(READY)  ## In ten minutes what fits of the targets; fails where one is missed
+	@$(BIN)/python -m benchmarks quick $(BENCH_OPTIONS)
+
+# What the others need, apart from the project's own environment.
+$(BENCH_READY): benchmarks/requirements.lock
+	$(PYTHON) -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r benchmarks/requirements.lock
+	@$(BENCH_VENV)/bin/pip check
+	@touch $(BENCH_READY)
+
 up: $(READY)  ## Start the embedded engine
 	@$(BIN)/pos up
 
@@ -73,6 +88,12 @@ lock: $(READY)  ## Write requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
 		--no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 		--only-binary :all: --no-binary pyspark pyproject.toml --output-file requirements.lock
+
+lock-bench: $(READY)  ## Write benchmarks/requirements.lock anew from requirements.in
+	@$(BIN)/pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+		--only-binary :all: benchmarks/requirements.in --output-file benchmarks/requirements.lock
 
 clean:  ## Remove what was built: lakehouse, landing, month, target; the environment stays
 	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; fi

@@ -1,0 +1,213 @@
+"""``python -m benchmarks full|quick``: measure, judge, write the page (of ``full``).
+
+``judge`` and ``report`` do the second and the third of a run's results, without measuring.
+
+Exit codes: 0 all targets that were to be measured are met, 1 a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks import measures, race
+from benchmarks.history import Base, History
+from benchmarks.report import render
+from benchmarks.results import PROJECT, Record, Results, median_seconds
+from benchmarks.systems import SYSTEMS
+from benchmarks.targets import FULL, QUICK, SIZES, exit_code, judge
+
+HERE = PROJECT / "benchmarks"
+LEAST_TICKS = 20
+QUICK_RIVAL = race.Limits(seconds=20.0)
+OWN_MEASURES = ("simulate", "load", "backfill", "freshness", "memory", "aging")
+NEVER_ENDS = 1e9  # seconds: a bound by ticks alone
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be measured, and where."""
+
+    work: Path
+    results: Results
+    resume: bool
+    port: int
+    environment: Path | None
+    systems: Sequence[str]
+    sizes: Sequence[int]
+    measures: Sequence[str]
+    month: Path
+
+    def measure(self, take: Callable[[], Record], **wanted: object) -> Record | None:
+        """Take a measurement, unless the run that is resumed has it; say how it went."""
+        if self.resume and self.results.has(**wanted):
+            return None
+        name = " ".join(str(value) for value in wanted.values())
+        print(f"{time.strftime('%H:%M:%S')} {name} ...", flush=True)
+        started = time.monotonic()
+        record = self.results.add(take())
+        print(f"  {_summary(record)} ({time.monotonic() - started:.0f} s)", flush=True)
+        return record
+
+
+def main() -> None:
+    """Parse arguments and do it."""
+    arguments = _arguments()
+    environment = Path(arguments.environment).absolute()
+    plan = Plan(
+        work=arguments.work.absolute(),
+        results=Results(arguments.results.absolute()),
+        resume=arguments.resume,
+        port=arguments.port,
+        environment=environment if (environment / "bin" / "python").exists() else None,
+        systems=arguments.systems.split(","),
+        sizes=[int(size) for size in arguments.sizes.split(",") if size],
+        measures=[name for name in arguments.measures.split(",") if name],
+        month=arguments.work.absolute() / "month",
+    )
+    if arguments.what in ("full", "quick"):
+        if not arguments.resume:
+            plan.results.path.unlink(missing_ok=True)
+        plan.work.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        (full if arguments.what == "full" else quick)(plan)
+        print(f"in all {(time.monotonic() - started) / 60:.1f} minutes")
+    targets = QUICK if arguments.what in ("quick", "judge") else FULL
+    outcomes = judge(targets, plan.results.records())
+    for outcome in outcomes:
+        print(outcome.line())
+    if arguments.what in ("full", "report"):
+        write_page(plan)
+    sys.exit(exit_code(outcomes))
+
+
+def full(plan: Plan) -> None:
+    """Everything, hours: our own measurements, then the race at each size."""
+    _own_measures(plan, repetitions=3, ticks=200, seconds=NEVER_ENDS, demo_days=3)
+    base = Base(plan.month)
+    for months in plan.sizes:
+        course = race.Course.of(History(base, months), LEAST_TICKS)
+        for name in plan.systems:
+            _race(plan, name, course, race.Limits())
+
+
+def quick(plan: Plan) -> None:
+    """Ten minutes at most: what fits of the targets."""
+    _own_measures(plan, repetitions=1, ticks=10**9, seconds=100, demo_days=1)
+    course = race.Course.of(History(Base(plan.month), 1), LEAST_TICKS, special=1)
+    for name in ("ours_local", "vendor_sail"):
+        _race(plan, name, course, QUICK_RIVAL)
+    days = plan.work / "days"
+    command = [sys.executable, "-m", "loaders", "simulate", "--out", str(days)]
+    # Five days are the fewest with a count that is older than a late one (history.LATE).
+    command += ["--days", "5", "--lines", "242000"]
+    subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
+    few_days = race.Course.of(History(Base(days), 1), 5, special=0)
+    _race(plan, "ours_spark", few_days, QUICK_RIVAL, months=0)
+
+
+def _own_measures(
+    plan: Plan, *, repetitions: int, ticks: int, seconds: float, demo_days: int
+) -> None:
+    is_full = repetitions > 1
+    targets = ("local", "spark") if is_full else ("local",)
+    month, work, port = plan.month, plan.work, plan.port
+    if "simulate" in plan.measures or not (month / "month.json").exists():
+        plan.measure(lambda: measures.simulate(month, repetitions), measure="simulate")
+    if "load" in plan.measures:
+        plan.measure(
+            lambda: measures.alone(measures.load, month, work, repetitions), measure="load"
+        )
+    for target in targets:
+        own: dict[str, tuple[Callable[..., Record], tuple[object, ...]]] = {
+            "backfill": (measures.backfill, (repetitions if target == "local" else 1,)),
+            "freshness": (measures.freshness, (ticks, seconds)),
+            "memory": (measures.memory, (demo_days,)),
+            "aging": (measures.aging, ()),
+        }
+        for name, (function, rest) in own.items():
+            # 2,000 ticks on Spark would take most of a day.
+            if name not in plan.measures:
+                continue
+            if name == "aging" and not (is_full and target == "local"):
+                continue
+            take = partial(_own_record, function, month, work, port, target, *rest)
+            plan.measure(take, measure=name, target=target)
+
+
+def _own_record(
+    function: Callable[..., Record], month: Path, work: Path, port: int, target: str, *rest: object
+) -> Record:
+    return measures.alone(function, month, work, port, target, *rest) | {"target": target}
+
+
+def _race(
+    plan: Plan, name: str, course: race.Course, limits: race.Limits, months: int | None = None
+) -> None:
+    """One system over one course; ``months`` is what the record says, 0 for a few days."""
+    shown = course.history.length if months is None else months
+
+    def take() -> Record:
+        found = race.run(name, course, plan.work, plan.port + 1, plan.environment, limits)
+        return found | {"months": shown}
+
+    plan.measure(take, measure="race", system=name, months=shown)
+
+
+def write_page(plan: Plan) -> None:
+    """README.md and the chart, of the results as they are."""
+    (HERE / "README.md").write_text(render(plan.results.records()))
+    if plan.environment is None:
+        print("no chart: the benchmarks' environment is not made (make .venv-bench)")
+        return
+    python = str(plan.environment / "bin" / "python")
+    chart = [python, "-m", "benchmarks.chart", str(plan.results.path), str(HERE / "tick_time.svg")]
+    subprocess.run(chart, cwd=PROJECT, check=True, env={**os.environ, "PYTHONPATH": str(PROJECT)})
+
+
+def _summary(record: Record) -> str:
+    for said in ("reason", "error"):
+        if record.get(said):
+            return f"{said}: {record[said]}"
+    if record["measure"] == "race":
+        figures = {
+            kind: median_seconds(record, kind)
+            for kind in ("steady", "no_op", "late_count", "full_count")
+        }
+        known = ", ".join(
+            f"{kind} {value:.2f} s" for kind, value in figures.items() if value is not None
+        )
+        return known or f"WRONG: {record['differing_keys']}"
+    return ", ".join(
+        f"{name} {value:,.2f}" for name, value in record.items() if isinstance(value, float)
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("what", choices=("full", "quick", "judge", "report"))
+    parser.add_argument("--work", type=Path, default=PROJECT / "target" / "bench")
+    parser.add_argument("--results", type=Path, help="default: benchmarks/results/WHAT.jsonl")
+    parser.add_argument("--resume", action="store_true", help="keep what this commit has measured")
+    parser.add_argument("--port", type=int, default=50300, help="this one and the next are used")
+    parser.add_argument("--environment", default=str(PROJECT / ".venv-bench"))
+    parser.add_argument("--systems", default=",".join(SYSTEMS))
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="months of history")
+    parser.add_argument("--measures", default=",".join(OWN_MEASURES))
+    arguments = parser.parse_args()
+    if arguments.results is None:
+        name = "quick" if arguments.what in ("quick", "judge") else "full"
+        folder = PROJECT / "target" if name == "quick" else HERE / "results"
+        arguments.results = folder / f"{name}.jsonl"
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""This project, as `pos run` runs it: one resident process that loads and builds."""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow as pa
+
+from benchmarks.systems.protocol import Seconds, Unavailable
+from loaders import engine
+from loaders.config import Settings
+from loaders.errors import UserError
+from loaders.load import open_table
+from loaders.schedule import Schedule, Tick
+
+COLUMNS = ["store_id", "item_id", "on_hand_quantity"]
+NAMES = {"local": ("pysail",), "spark": ("pyspark", "delta-spark")}
+
+
+class Ours:
+    """A lakehouse of this project, on its target ``local`` or ``spark``."""
+
+    def __init__(self, folder: Path, port: int, target: str) -> None:
+        self._settings = Settings(folder / "landing", folder / "lakehouse", port, target)
+        self._settings.landing.mkdir(parents=True, exist_ok=True)
+        os.environ.update(self._settings.environment())
+        try:
+            self._schedule = Schedule(self._settings).__enter__()
+        except UserError as error:
+            raise Unavailable(str(error)) from error
+        self.last_tick: Tick | None = None
+
+    def versions(self) -> dict[str, str]:
+        target = self._settings.target
+        names = ("dbt-core", "dbt-spark", "deltalake", *NAMES[target])
+        return {name: version(name) for name in names}
+
+    def backfill(self, files: dict[str, Path]) -> Seconds:
+        seconds = self.tick(files)
+        for path in files:  # in bronze now, and remembered in the loader's ledger
+            (self._settings.landing / path).unlink()
+        return seconds
+
+    def tick(self, files: dict[str, Path]) -> Seconds:
+        for path, place in files.items():
+            landed = self._settings.landing / path
+            landed.parent.mkdir(parents=True, exist_ok=True)
+            place.replace(landed)
+        return self._turn()
+
+    def _turn(self) -> Seconds:
+        """One turn of the schedule. The marts, once a minute, are a part of their own: what is
+        refreshed on each tick can be read before they begin."""
+        started = time.monotonic()
+        tick = self._schedule.tick()
+        total = time.monotonic() - started
+        self.last_tick = tick
+        failures = [failure for report in tick.reports for failure in report.failures]
+        if tick.failed:
+            raise RuntimeError("; ".join(failures))
+        built = tick.build.seconds if tick.build else 0.0
+        marts = tick.marts.seconds if tick.marts else 0.0
+        nodes = tick.build.node_seconds if tick.build else {}
+        return Seconds(
+            total - marts,
+            {
+                "load and wait": total - marts - built,
+                "build": built,
+                "marts": marts,
+                **{f"node {name}": seconds for name, seconds in nodes.items()},
+            },
+        )
+
+    def inventory(self) -> pa.Table:
+        path = self._settings.table("gold", "inventory_current")
+        return pa.table(open_table(path).to_pyarrow_table(columns=COLUMNS))
+
+    def processes(self) -> list[int]:
+        running = engine.running(self._settings) if self._settings.target == "local" else None
+        return [running.pid] if running else []
+
+    def close(self) -> None:
+        self._schedule.__exit__()
+        if self._settings.target == "local":
+            engine.down(self._settings)
