@@ -19,6 +19,7 @@
     'upstream': ref('stock_count_figures'),
     'upstream_cursor': 'publication',
     'cursor': '_publication',
+    'upstream_where': 'cause is not null',
 }}).publications %}
 
 {{ nothing_new(publications.is_empty) }}
