@@ -17,8 +17,7 @@
         {{ return(dbt.materialization_incremental_spark()) }}
     {%- endif -%}
 
-    {%- set staged_relation = this.incorporate(path={'identifier': this.identifier ~ '__dbt_tmp'})
-        .include(database=false, schema=false) -%}
+    {%- set staged_relation = staged_relation_of(this) -%}
     {{ run_hooks(pre_hooks) }}
     {%- call statement('create_tmp_relation') -%}
         {{ create_table_as(True, staged_relation, compiled_code) }}

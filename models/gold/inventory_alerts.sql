@@ -11,7 +11,8 @@
         incremental_strategy='merge',
         unique_key=['store_id', 'item_id', 'alert'],
         on_schema_change='fail',
-        full_refresh=false
+        full_refresh=false,
+        meta={'merge_by_rewriting': true}
     )
 }}
 

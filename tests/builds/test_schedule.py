@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import loaders.schedule
-from loaders import engine
 from loaders.errors import UserError
 from loaders.schedule import Schedule
 from loaders.warehouse import BuildReport
@@ -225,31 +224,3 @@ def test_it_stops_between_two_ticks(world: World, invoked: list[tuple[str, ...]]
     with Schedule(world.settings) as schedule:
         schedule.run(ticks.append, lambda: len(ticks) == 2)
     assert [tick.build is not None for tick in ticks] == [True, False]
-
-
-def test_an_engine_that_has_grown_too_large_is_started_anew_and_knows_its_tables(
-    world: World, invoked: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.land_messages(message("A", "09:00:00", (1, -1)))
-    with Schedule(world.settings) as schedule:
-        assert not schedule.tick().failed
-        before = engine.running(world.settings)
-
-        monkeypatch.setattr(loaders.schedule, "RENEWAL_TICKS", 1)
-        world.land_messages(message("B", "10:00:00", (1, -2)))
-        assert not schedule.tick().failed
-        assert engine.running(world.settings) == before, "it is not large"
-
-        monkeypatch.setattr(loaders.schedule, "RENEWAL_BYTES", 1)
-        world.land_messages(message("C", "11:00:00", (1, -3)))
-        assert not schedule.tick().failed
-        after = engine.running(world.settings)
-        assert before is not None
-        assert after is not None
-        assert after.pid != before.pid
-
-        world.land_messages(message("D", "12:00:00", (1, -4)))
-        last = schedule.tick()
-        assert last.build is not None
-        assert not last.failed, last.build.failures
-    assert world.on_hand(1, 1) == -10
