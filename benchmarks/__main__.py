@@ -100,7 +100,7 @@ def full(plan: Plan) -> None:
 
 def quick(plan: Plan) -> None:
     """Ten minutes at most: what fits of the targets."""
-    _own_measures(plan, repetitions=1, ticks=10**9, seconds=100, demo_days=1)
+    _own_measures(plan, repetitions=1, ticks=10**9, seconds=60, demo_days=1)
     course = race.Course.of(History(Base(plan.month), 1), LEAST_TICKS, special=1)
     for name in ("ours_local", "vendor_sail"):
         _race(plan, name, course, QUICK_RIVAL)
@@ -109,7 +109,7 @@ def quick(plan: Plan) -> None:
     # Five days are the fewest with a count that is older than a late one (history.LATE).
     command += ["--days", "5", "--lines", "242000"]
     subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
-    few_days = race.Course.of(History(Base(days), 1), 5, special=0)
+    few_days = race.Course.of(History(Base(days), 1), 3, special=0)
     _race(plan, "ours_spark", few_days, QUICK_RIVAL, months=0)
 
 

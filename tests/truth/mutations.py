@@ -127,8 +127,8 @@ ON_HAND = (
     Mutation(
         "the first row of an item stands",
         f"{STAGING}/stg_pos__items.sql",
-        "order by ingest_id desc, ingest_line desc",
-        "order by ingest_id, ingest_line",
+        "order by item_id asc, ingest_id desc, ingest_line desc",
+        "order by item_id asc, ingest_id asc, ingest_line asc",
     ),
 )
 
@@ -209,23 +209,26 @@ RESTATEMENTS = (
     Mutation(
         "the first version of a count stands",
         f"{STAGING}/stg_pos__stock_counts.sql",
-        "max(received.receipt) as receipt",
-        "min(received.receipt) as receipt",
+        """\
+            received.store_id_after <> received.store_id
+            or received.item_id_after <> received.item_id,
+""",
+        """\
+            received.store_id_before <> received.store_id
+            or received.item_id_before <> received.item_id,
+""",
     ),
     Mutation(
         "a count that is sent again as it was is restated",
         f"{STAGING}/stg_pos__stock_counts.sql",
-        """\
-                        not received.quantity
-                        <=> coalesce(received.quantity_before, believed.quantity)
-""",
-        "                        true\n",
+        "max(case when not quantity <=> quantity_before then receipt end),",
+        "max(receipt),",
     ),
     Mutation(
         "a count that is sent again has landed only then",
         f"{STAGING}/stg_pos__stock_counts.sql",
-        "coalesce(min(believed.first_landed_at), min(received.landed_at))",
-        "min(received.landed_at)",
+        "coalesce(min(believed_first_landed_at), min(landed_at))",
+        "min(landed_at)",
     ),
     Mutation(
         "a correction of the believed count is forgotten",
@@ -314,14 +317,20 @@ KEPT = (
     Mutation(
         "a repetition in one build is kept",
         f"{STAGING}/stg_pos__inventory_changes.sql",
-        "where receipt_rank = 1",
-        "where receipt_rank > 0",
+        "where place = first_place_of_key",
+        "where place > 0",
     ),
     Mutation(
         "of repetitions the last stands",
         f"{STAGING}/stg_pos__inventory_changes.sql",
-        "order by ingest_id, ingest_line",
-        "order by ingest_id desc, ingest_line desc",
+        "order by trans_id, item_id, change_type_id, store_id, ingest_id, ingest_line",
+        "order by trans_id, item_id, change_type_id, store_id, ingest_id desc, ingest_line desc",
+    ),
+    Mutation(
+        "a commit with a repetition is booked as kept in full",
+        "macros/loads_in_doubt.sql",
+        "where not received.item_count <=> kept.line_count",
+        "where false",
     ),
     Mutation(
         "a later repetition takes the place of the first",
