@@ -6,13 +6,9 @@
     table already lies. Only --full-refresh replaces, and never a snapshot.
 #}
 {% macro spark__create_table_as(temporary, relation, compiled_code, language='sql') -%}
-    {%- if temporary and is_staged() -%}
-        {{ staged_table_as(relation, compiled_code) }}
-    {%- else -%}
-        {{ create_and_never_replace(
-            dbt.spark__create_table_as(temporary, relation, compiled_code, language)
-        ) }}
-    {%- endif -%}
+    {{ create_and_never_replace(
+        dbt.spark__create_table_as(temporary, relation, compiled_code, language)
+    ) }}
 {%- endmacro %}
 
 

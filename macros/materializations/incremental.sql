@@ -20,7 +20,7 @@
     {%- set staged_relation = staged_relation_of(this) -%}
     {{ run_hooks(pre_hooks) }}
     {%- call statement('create_tmp_relation') -%}
-        {{ create_table_as(True, staged_relation, compiled_code) }}
+        {{ staged_table_as(staged_relation, compiled_code) }}
     {%- endcall -%}
     {%- set prune_by = config.get('meta', {}).get('merge_prune_by') -%}
     {%- set values = values_to_prune_by(staged_relation, prune_by) -%}
