@@ -19,9 +19,8 @@
     {% if not execute or flags.WHICH not in ['build', 'run', 'test', 'seed', 'snapshot'] %}
         {{ return('') }}
     {% endif %}
-    {# dbt's own look-up, which takes a missing schema for one without tables. #}
-    {% if load_relation(source('bronze', 'pos_messages')) is none %}
-        {% do run_query('create schema if not exists bronze') %}
+    {% do run_query('create schema if not exists bronze') %}
+    {% if not 'pos_messages' in table_names('bronze') %}
         {% do register_tables_on_disk() %}
         {% if not 'pos_messages' in table_names('bronze') %}
             {% do exceptions.raise_compiler_error(
