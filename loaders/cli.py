@@ -257,6 +257,8 @@ def run(
 
         if once:
             on_tick(schedule.tick())
+            while not failed and not schedule.is_settled:
+                on_tick(schedule.tick())
         else:
             schedule.run(on_tick, stop.is_set)
     if failed:

@@ -50,6 +50,7 @@ class LoadReport:
     rows: dict[str, int] = field(default_factory=dict)
     files: list[LandedFile] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    is_partial: bool = False  # more has landed than was asked for
 
     @property
     def is_empty(self) -> bool:
@@ -110,6 +111,7 @@ class Loader:
             sized = ((file, file.size) for file in waiting)
             for number, files in enumerate(in_batches(sized, batch_bytes, BATCH_FILES)):
                 if number == batches:
+                    report.is_partial = True
                     break
                 self._commit(self._planned(feed, floor_us, files=tuple(files)), report)
             done = self._done[feed]

@@ -37,6 +37,10 @@ MARTS_BUILD = ("build", "--selector", "marts")
 # they take a few percent of the time; nobody reads them more often than that.
 MARTS_SECONDS = 60.0
 IDLE_SECONDS = 0.2
+# How much of each feed one build takes in, of what has landed: some 350,000 lines, or the counts of
+# three stores. Less: more builds to catch up with an outage. More: a build of a month at once needs
+# more memory than the engine is given.
+BUILD_BYTES = 16 * 1024 * 1024
 # Sail 0.7.2 keeps some 0.1 MB of every statement for good, whatever it was. Above this the engine
 # is started anew between two builds, which takes as long as half of one. Lower: sooner again, and
 # for nothing after a large build that left it at its size. Higher: with the 1.5 GB that one build
@@ -75,6 +79,7 @@ class Schedule:
         self._settings = settings
         self._stack = ExitStack()
         self._unbuilt: list[LandedFile] = []
+        self._has_more = False  # landed and not loaded yet
         self._full_build = True  # until one has succeeded: whatever an earlier run left unbuilt
         self._last_failed = False
         self._session: SparkSession | None = None
@@ -104,16 +109,18 @@ class Schedule:
 
     @property
     def is_settled(self) -> bool:
-        """True when all that was loaded is built; the marts may be a minute behind."""
-        return not self._unbuilt and not self._full_build
+        """True when all that had landed is built; the marts may be a minute behind."""
+        return not self._unbuilt and not self._full_build and not self._has_more
 
     def tick(self) -> Tick:
-        """Load what has landed and, if there is anything unbuilt, build; then the marts if due, and
-        a little upkeep of the tables."""
-        load = self._loader.load()
+        """Load what has landed, or as much of it as one build takes in; if there is anything
+        unbuilt, build; then the marts if due, and a little upkeep of the tables."""
+        load = self._loader.load(batch_bytes=BUILD_BYTES, batches=1)
+        self._has_more = load.is_partial
         self._unbuilt.extend(load.files)
         tick = Tick(load, None)
-        if not self.is_settled and time.monotonic() >= self._retry_at:
+        is_due = bool(self._unbuilt) or self._full_build
+        if is_due and time.monotonic() >= self._retry_at:
             tick.build, tick.lags = self._build_tables()
         if self.is_settled and time.monotonic() >= self._marts_at:
             tick.marts = self.build_marts()

@@ -40,6 +40,13 @@ class Ours:
 
     def backfill(self, files: dict[str, Path]) -> Seconds:
         seconds = self.tick(files)
+        while not self._schedule.is_settled:
+            more = self._turn()
+            parts = {
+                name: seconds.parts.get(name, 0.0) + more.parts.get(name, 0.0)
+                for name in seconds.parts | more.parts
+            }
+            seconds = Seconds(seconds.total + more.total, parts)
         for path in files:  # in bronze now, and remembered in the loader's ledger
             (self._settings.landing / path).unlink()
         return seconds
