@@ -37,9 +37,9 @@ MARTS_BUILD = ("build", "--selector", "marts")
 # they take a few percent of the time; nobody reads them more often than that.
 MARTS_SECONDS = 60.0
 IDLE_SECONDS = 0.2
-# How much of each feed one build takes in, of what has landed: some 170,000 lines, or the full count
-# of a store. Less: more builds to catch up with an outage. More: at 16 MiB, three counts of each key
-# at once, inventory_current did not fit into the memory that the engine is given.
+# How much of each feed one build takes in, of what has landed: some 170,000 lines, or the full
+# count of a store. Less: more builds to catch up with an outage. More: at 16 MiB, three counts of
+# each key at once, inventory_current did not fit into the memory that the engine is given.
 BUILD_BYTES = 8 * 1024 * 1024
 # Sail 0.7.2 keeps some 0.1 MB of every statement for good, whatever it was. Above this the engine
 # is started anew between two builds, which takes as long as half of one. Lower: sooner again, and
