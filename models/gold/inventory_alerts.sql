@@ -107,7 +107,7 @@ measured as (
 
 ),
 
-newly_raised as (
+turned as (
 
     select
         measured.store_id,
@@ -125,41 +125,10 @@ newly_raised as (
             and measured.item_id = believed.item_id
             and measured.alert = believed.alert
     where
-        measured.is_raised
-        and not coalesce(believed.is_active, false)
-
-),
-
-newly_cleared as (
-
-    select
-        measured.store_id,
-        measured.item_id,
-        measured.alert,
-        measured.quantity,
-        measured.is_raised,
-        believed.raised_at,
-        believed.raised_quantity,
-        believed.times_raised
-    from measured
-    inner join believed
-        on
-            measured.store_id = believed.store_id
-            and measured.item_id = believed.item_id
-            and measured.alert = believed.alert
-    where
-        measured.is_cleared
-        and believed.is_active
-
-),
-
-turned as (
-
-    select * from newly_raised
-
-    union all
-
-    select * from newly_cleared
+        case
+            when coalesce(believed.is_active, false) then measured.is_cleared
+            else measured.is_raised
+        end
 
 ),
 
