@@ -37,6 +37,8 @@
     {%- else -%}
         {%- call noop_statement('main', 'nothing new', 'SKIP', 0) -%}{%- endcall -%}
     {%- endif -%}
+    {#- Or the session's list of tables, which each turn is looked up in, would grow by five a tick. -#}
+    {%- do adapter.drop_relation(staged_relation) -%}
     {{ run_hooks(post_hooks) }}
     {{ return({'relations': [this]}) }}
 {% endmaterialization %}
