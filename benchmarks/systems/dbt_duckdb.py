@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from benchmarks.systems.duck_sql import FULL, INCREMENT, NEW_CHANGES, NEW_COUNTS
-from benchmarks.systems.protocol import Seconds, Unavailable
+from benchmarks.systems.protocol import Seconds, Unavailable, land
 
 PROJECT = """
 name: duck_inventory
@@ -95,10 +95,7 @@ class DbtDuckdb:
         return self.tick(files)
 
     def tick(self, files: dict[str, Path]) -> Seconds:
-        for path, place in files.items():
-            landed = self._inbox / path
-            landed.parent.mkdir(parents=True, exist_ok=True)
-            place.replace(landed)
+        land(self._inbox, files)
         started = time.monotonic()
         self._forget_compiled()
         result = self._runner.invoke(["run", *self._options()])

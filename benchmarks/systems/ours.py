@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from benchmarks.systems.protocol import Seconds, Unavailable
+from benchmarks.systems.protocol import Seconds, Unavailable, land
 from loaders import engine
 from loaders.config import Settings
 from loaders.errors import UserError
@@ -52,10 +52,7 @@ class Ours:
         return seconds
 
     def tick(self, files: dict[str, Path]) -> Seconds:
-        for path, place in files.items():
-            landed = self._settings.landing / path
-            landed.parent.mkdir(parents=True, exist_ok=True)
-            place.replace(landed)
+        land(self._settings.landing, files)
         return self._turn()
 
     def _turn(self) -> Seconds:

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from benchmarks.systems.protocol import Seconds, Unavailable
+from benchmarks.systems.protocol import Seconds, Unavailable, land
 from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.jars import fetch, jars_folder
@@ -134,10 +134,7 @@ class Pipelines:
         return self.tick(files)
 
     def tick(self, files: dict[str, Path]) -> Seconds:
-        for path, place in files.items():
-            landed = self._inbox / path
-            landed.parent.mkdir(parents=True, exist_ok=True)
-            place.replace(landed)
+        land(self._inbox, files)
         started = time.monotonic()
         self._refresh()
         total = time.monotonic() - started

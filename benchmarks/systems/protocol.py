@@ -51,3 +51,11 @@ class System(Protocol):
     def close(self) -> None:
         """Stop what it started."""
         ...
+
+
+def land(folder: Path, files: dict[str, Path]) -> None:
+    """Move files, by the path that they land at, into a system's landing folder."""
+    for path, place in files.items():
+        landed = folder / path
+        landed.parent.mkdir(parents=True, exist_ok=True)
+        place.replace(landed)

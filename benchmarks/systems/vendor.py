@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from benchmarks.systems.protocol import Seconds, Unavailable
+from benchmarks.systems.protocol import Seconds, Unavailable, land
 from loaders import catalog, engine, spark
 from loaders.config import Settings
 from loaders.errors import UserError
@@ -135,10 +135,7 @@ class Vendor:
         return self.tick(files)
 
     def tick(self, files: dict[str, Path]) -> Seconds:
-        for path, place in files.items():
-            landed = self._settings.landing / path
-            landed.parent.mkdir(parents=True, exist_ok=True)
-            place.replace(landed)
+        land(self._settings.landing, files)
         started = time.monotonic()
         report = self._loader.load()
         loaded = time.monotonic()
