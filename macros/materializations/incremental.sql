@@ -30,6 +30,8 @@
         {%- call statement('main') -%}
             {%- if config.get('meta', {}).get('merge_by_rewriting') -%}
                 {{ rewriting_merge(this, unovertaken(staged_relation), keys, columns) }}
+            {%- elif prune_by and not config.get('skip_matched_step', false) -%}
+                {{ replacing_merge(this, unovertaken(staged_relation), values, keys, columns) }}
             {%- else -%}
                 {{ pruned_merge(this, unovertaken(staged_relation), values, keys) }}
             {%- endif -%}

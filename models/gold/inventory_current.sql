@@ -77,19 +77,6 @@ change_types as (
 
 ),
 
-new_changes as (
-
-    select
-        store_id,
-        item_id,
-        change_type_id,
-        quantity,
-        occurred_at
-    from {{ ref('stg_pos__inventory_changes') }}
-    where {{ is_new('_ingest_id', changes) }}
-
-),
-
 new_counts as (
 
     select
@@ -103,19 +90,21 @@ new_counts as (
 
 ),
 
--- Changes on the dates that a key whose count moves may need again; on none if no count moved.
-changes_since_oldest_count as (
+-- The new changes, and those on the dates that a key whose count moves needs again; such dates are
+-- none if no count moved.
+changes as (
 
     select
         store_id,
         item_id,
         change_type_id,
         quantity,
-        occurred_at
+        occurred_at,
+        {{ is_new('_ingest_id', changes) }} as is_new
     from {{ ref('stg_pos__inventory_changes') }}
     where
-        occurred_on >= {{ oldest_count_on }}
-        and _ingest_id <= {{ changes.through }}
+        ({{ is_new('_ingest_id', changes) }})
+        or (occurred_on >= {{ oldest_count_on }} and _ingest_id <= {{ changes.through }})
 
 ),
 
@@ -204,227 +193,158 @@ moved_counts as (
 
 ),
 
-changes_since_moved_count as (
+-- A moved key starts from its count, so that all that occurred after it counts; to another key only
+-- what is new is added.
+dated_changes as (
 
     select
-        changes_since_oldest_count.store_id,
-        changes_since_oldest_count.item_id,
-        changes_since_oldest_count.change_type_id,
-        changes_since_oldest_count.quantity
-    from changes_since_oldest_count
-    inner join moved_counts
+        changes.store_id,
+        changes.item_id,
+        change_types.change_type,
+        changes.quantity,
+        changes.occurred_at,
+        changes.is_new,
+        case
+            when moved_counts.counted_at is not null
+                then changes.occurred_at > moved_counts.counted_at
+            else
+                changes.is_new
+                and (believed.counted_at is null or changes.occurred_at > believed.counted_at)
+        end as is_since_count
+    from changes
+    inner join change_types
+        on changes.change_type_id = change_types.change_type_id
+    left join moved_counts
         on
-            changes_since_oldest_count.store_id = moved_counts.store_id
-            and changes_since_oldest_count.item_id = moved_counts.item_id
-            and changes_since_oldest_count.occurred_at > moved_counts.counted_at
-
-),
-
-new_changes_since_believed_count as (
-
-    select
-        new_changes.store_id,
-        new_changes.item_id,
-        new_changes.change_type_id,
-        new_changes.quantity
-    from new_changes
+            changes.store_id = moved_counts.store_id
+            and changes.item_id = moved_counts.item_id
     left join believed
         on
-            new_changes.store_id = believed.store_id
-            and new_changes.item_id = believed.item_id
-    left anti join moved_counts
-        on
-            new_changes.store_id = moved_counts.store_id
-            and new_changes.item_id = moved_counts.item_id
-    where
-        believed.counted_at is null
-        or new_changes.occurred_at > believed.counted_at
+            changes.store_id = believed.store_id
+            and changes.item_id = believed.item_id
 
 ),
 
--- For a moved key these sums replace what is believed, for the others they are added to it.
-summed_changes as (
+-- All that there is to say of any key, one line each.
+news as (
 
     select
-        unsummed.store_id,
-        unsummed.item_id,
-        {% for change_type in ['sale', 'shrink', 'restock', 'bopis'] -%}
-        sum(
-            case
-                when change_types.change_type = '{{ change_type }}' then unsummed.quantity
-                else 0
-            end
-        ) as {{ change_type }}_quantity,
-        {% endfor -%}
-        count(*) as change_count
-    from (
-        select * from changes_since_moved_count
-        union all
-        select * from new_changes_since_believed_count
-    ) as unsummed
-    inner join change_types
-        on unsummed.change_type_id = change_types.change_type_id
-    group by unsummed.store_id, unsummed.item_id
-
-),
-
--- Whatever count they precede: what a key has moved in all its life.
-all_new_changes as (
-
-    select
-        new_changes.store_id,
-        new_changes.item_id,
-        max(new_changes.occurred_at) as last_changed_at,
-        sum(
-            case when change_types.change_type = 'bopis' then new_changes.quantity else 0 end
-        ) as bopis_quantity,
-        sum(
-            case when change_types.change_type = 'bopis' then 0 else new_changes.quantity end
-        ) as other_quantity
-    from new_changes
-    inner join change_types
-        on new_changes.change_type_id = change_types.change_type_id
-    group by new_changes.store_id, new_changes.item_id
-
-),
-
--- Keys whose store or item row reads otherwise than when they were last written.
-keys_of_changed_stores as (
-
-    select
-        believed.store_id,
-        believed.item_id
-    from believed
-    left join stores
-        on believed.store_id = stores.store_id
-    where
-        not believed.store_name <=> stores.store_name
-        or not believed.channel <=> stores.channel
-
-),
-
-keys_of_changed_items as (
-
-    select
-        believed.store_id,
-        believed.item_id
-    from believed
-    left semi join new_items
-        on believed.item_id = new_items.item_id
-
-),
-
--- Keys that more or fewer units are committed of; a key that nothing has moved yet among them.
-keys_of_changed_commitments as (
-
-    select
-        commitments.store_id,
-        commitments.item_id
-    from commitments
-    left join believed
-        on
-            commitments.store_id = believed.store_id
-            and commitments.item_id = believed.item_id
-    where
-        believed.store_id is null
-        or believed.committed_quantity <> commitments.committed_quantity
+        store_id,
+        item_id,
+        change_type as subject,
+        quantity,
+        occurred_at as said_at,
+        is_new,
+        is_since_count
+    from dated_changes
+    where is_new or is_since_count
 
     union all
 
     select
-        believed.store_id,
-        believed.item_id
-    from believed
-    left anti join commitments
-        on
-            believed.store_id = commitments.store_id
-            and believed.item_id = commitments.item_id
-    where believed.committed_quantity <> 0
-
-),
-
-touched_keys as (
-
-    select
         store_id,
-        item_id
-    from all_new_changes
-
-    union
-
-    select
-        store_id,
-        item_id
+        item_id,
+        'count' as subject,
+        counted_quantity as quantity,
+        counted_at as said_at,
+        false as is_new,
+        false as is_since_count
     from moved_counts
 
-    union
+    union all
 
     select
         store_id,
-        item_id
-    from keys_of_changed_stores
-
-    union
-
-    select
-        store_id,
-        item_id
-    from keys_of_changed_items
-
-    union
-
-    select
-        store_id,
-        item_id
-    from keys_of_changed_commitments
+        item_id,
+        'commitment' as subject,
+        committed_quantity as quantity,
+        cast(null as timestamp) as said_at,
+        false as is_new,
+        false as is_since_count
+    from commitments
 
 ),
 
-positions as (
+news_of_keys as (
 
     select
-        touched_keys.store_id,
-        touched_keys.item_id,
-        coalesce(moved_counts.counted_quantity, believed.counted_quantity) as counted_quantity,
-        coalesce(moved_counts.counted_at, believed.counted_at) as counted_at,
+        store_id,
+        item_id,
+        max(case when subject = 'count' then quantity end) as counted_quantity,
+        max(case when subject = 'count' then said_at end) as counted_at,
+        {%- for change_type in ['sale', 'shrink', 'restock', 'bopis'] %}
+        sum(case when is_since_count and subject = '{{ change_type }}' then quantity else 0 end)
+            as {{ change_type }}_quantity,
+        {%- endfor %}
+        sum(case when is_new and subject = 'bopis' then quantity else 0 end)
+            as lifetime_bopis_quantity,
+        sum(case when is_new and subject <> 'bopis' then quantity else 0 end)
+            as lifetime_other_quantity,
+        sum(case when subject = 'commitment' then quantity else 0 end) as committed_quantity,
+        max(case when is_new then said_at end) as last_changed_at
+    from news
+    group by store_id, item_id
+
+),
+
+-- For a moved key the new sums replace what is believed, to the others they are added.
+reckoned as (
+
+    select
+        coalesce(believed.store_id, news_of_keys.store_id) as store_id,
+        coalesce(believed.item_id, news_of_keys.item_id) as item_id,
+        believed.store_name as believed_store_name,
+        believed.channel as believed_channel,
+        coalesce(news_of_keys.counted_quantity, believed.counted_quantity) as counted_quantity,
+        coalesce(news_of_keys.counted_at, believed.counted_at) as counted_at,
         {%- for change_type in ['sale', 'shrink', 'restock', 'bopis'] %}
         case
-            when moved_counts.counted_at is null
+            when news_of_keys.counted_at is null
                 then coalesce(believed.{{ change_type }}_quantity, 0)
             else 0
-        end + coalesce(summed_changes.{{ change_type }}_quantity, 0) as {{ change_type }}_quantity,
+        end + coalesce(news_of_keys.{{ change_type }}_quantity, 0) as {{ change_type }}_quantity,
         {%- endfor %}
         coalesce(believed.lifetime_bopis_quantity, 0)
-        + coalesce(all_new_changes.bopis_quantity, 0) as lifetime_bopis_quantity,
+        + coalesce(news_of_keys.lifetime_bopis_quantity, 0) as lifetime_bopis_quantity,
         coalesce(believed.lifetime_change_quantity, 0)
         - case
             when believed.channel <=> 'online' then 0
             else coalesce(believed.lifetime_bopis_quantity, 0)
         end
-        + coalesce(all_new_changes.other_quantity, 0) as lifetime_other_quantity,
-        coalesce(commitments.committed_quantity, 0) as committed_quantity,
-        greatest(all_new_changes.last_changed_at, believed.last_changed_at) as last_changed_at
-    from touched_keys
-    left join believed
+        + coalesce(news_of_keys.lifetime_other_quantity, 0) as lifetime_other_quantity,
+        coalesce(news_of_keys.committed_quantity, 0) as committed_quantity,
+        greatest(news_of_keys.last_changed_at, believed.last_changed_at) as last_changed_at,
+        believed.store_id is null
+        or news_of_keys.counted_at is not null
+        or news_of_keys.last_changed_at is not null
+        or believed.committed_quantity <> coalesce(news_of_keys.committed_quantity, 0)
+            as is_touched
+    from believed
+    full outer join news_of_keys
         on
-            touched_keys.store_id = believed.store_id
-            and touched_keys.item_id = believed.item_id
-    left join moved_counts
-        on
-            touched_keys.store_id = moved_counts.store_id
-            and touched_keys.item_id = moved_counts.item_id
-    left join summed_changes
-        on
-            touched_keys.store_id = summed_changes.store_id
-            and touched_keys.item_id = summed_changes.item_id
-    left join all_new_changes
-        on
-            touched_keys.store_id = all_new_changes.store_id
-            and touched_keys.item_id = all_new_changes.item_id
-    left join commitments
-        on
-            touched_keys.store_id = commitments.store_id
-            and touched_keys.item_id = commitments.item_id
+            believed.store_id = news_of_keys.store_id
+            and believed.item_id = news_of_keys.item_id
+
+),
+
+-- Keys whose store or item row reads otherwise than when they were last written are touched too.
+positions as (
+
+    select
+        reckoned.*,
+        stores.store_name,
+        stores.channel,
+        stores.store_id is not null as is_known_store
+    from reckoned
+    left join stores
+        on reckoned.store_id = stores.store_id
+    left join new_items
+        on reckoned.item_id = new_items.item_id
+    where
+        reckoned.is_touched
+        or not reckoned.believed_store_name <=> stores.store_name
+        or not reckoned.believed_channel <=> stores.channel
+        or new_items.item_id is not null
 
 ),
 
@@ -433,22 +353,17 @@ described as (
 
     select
         positions.*,
-        stores.store_name,
-        stores.channel,
         items.item_name,
         items.safety_stock_quantity,
-        stores.store_id is not null as is_known_store,
         items.item_id is not null as is_known_item,
         positions.sale_quantity + positions.shrink_quantity + positions.restock_quantity
-        + case when stores.channel <=> 'online' then 0 else positions.bopis_quantity end
+        + case when positions.channel <=> 'online' then 0 else positions.bopis_quantity end
             as change_quantity,
         positions.lifetime_other_quantity
         + case
-            when stores.channel <=> 'online' then 0 else positions.lifetime_bopis_quantity
+            when positions.channel <=> 'online' then 0 else positions.lifetime_bopis_quantity
         end as lifetime_change_quantity
     from positions
-    left join stores
-        on positions.store_id = stores.store_id
     left join items
         on positions.item_id = items.item_id
 

@@ -71,14 +71,14 @@ ON_HAND = (
     Mutation(
         "a change at the instant of a new count is added to it",
         CURRENT,
-        "changes_since_oldest_count.occurred_at > moved_counts.counted_at",
-        "changes_since_oldest_count.occurred_at >= moved_counts.counted_at",
+        "then changes.occurred_at > moved_counts.counted_at",
+        "then changes.occurred_at >= moved_counts.counted_at",
     ),
     Mutation(
         "a change at the instant of the believed count is added to it",
         CURRENT,
-        "or new_changes.occurred_at > believed.counted_at",
-        "or new_changes.occurred_at >= believed.counted_at",
+        "or changes.occurred_at > believed.counted_at",
+        "or changes.occurred_at >= believed.counted_at",
     ),
     Mutation(
         "a change at the instant of a count is not in its books",
@@ -137,7 +137,7 @@ BOPIS = (
     Mutation(
         "an order moves the stock of the shop",
         CURRENT,
-        "+ case when stores.channel <=> 'online' then 0 else positions.bopis_quantity end",
+        "+ case when positions.channel <=> 'online' then 0 else positions.bopis_quantity end",
         "+ positions.bopis_quantity",
     ),
     Mutation(
@@ -191,15 +191,7 @@ BOPIS = (
     Mutation(
         "what is committed goes unnoticed where nothing moves",
         CURRENT,
-        """\
-    union
-
-    select
-        store_id,
-        item_id
-    from keys_of_changed_commitments
-
-""",
+        "or believed.committed_quantity <> coalesce(news_of_keys.committed_quantity, 0)",
         "",
     ),
 )
