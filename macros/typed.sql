@@ -14,7 +14,7 @@
 
 {#
     A UTC time from `yyyy-MM-dd HH:mm:ss`; NULL for anything else. The pattern is checked first:
-    engines differ in what they forgive.
+    engines differ in what they forgive. A cast and not try_to_timestamp, which takes three times as long.
 #}
 {% macro utc_time(column) -%}
     case
@@ -22,7 +22,7 @@
             {{ column }} rlike '^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}$'
             and length({{ column }}) = 19
             and {{ column }} >= '0001'
-            then try_to_timestamp({{ column }}, 'yyyy-MM-dd HH:mm:ss')
+            then try_cast({{ column }} as timestamp)
     end
 {%- endmacro %}
 

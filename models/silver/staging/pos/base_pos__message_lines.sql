@@ -51,26 +51,46 @@ parsed as (
 
 ),
 
+-- What a message says of all its items, typed before there is a line for each of them.
+typed_messages as (
+
+    select
+        ingest_id,
+        ingest_line,
+        source_file,
+        source_line,
+        received_at,
+        landed_at,
+        redrive_of_ingest_id,
+        redrive_of_ingest_line,
+        body,
+        is_json,
+        message.items as item_bodies,
+        -- Any text, or a whole number as its text; from_json makes text of true, [] and {} as well.
+        case
+            when
+                message.trans_id rlike '\\S'
+                and not body rlike '"trans_id"\\s*:\\s*(true|false|\\{|\\[|-?[0-9]+[.eE])'
+                then message.trans_id
+        end as trans_id,
+        {{ whole_number('message.store_id', 'int') }} as store_id,
+        {{ whole_number('message.fulfillment_store_id', 'int') }} as fulfillment_store_id,
+        {{ whole_number('message.change_type_id', 'int') }} as change_type_id,
+        {{ utc_time('message.date_time') }} as occurred_at
+    from parsed
+
+),
+
 -- An item is parsed by itself, so that a bad one does not take its neighbours with it.
 exploded as (
 
     select
-        parsed.ingest_id,
-        parsed.ingest_line,
-        parsed.source_file,
-        parsed.source_line,
-        parsed.received_at,
-        parsed.landed_at,
-        parsed.redrive_of_ingest_id,
-        parsed.redrive_of_ingest_line,
-        parsed.body,
-        parsed.is_json,
-        parsed.message,
+        typed_messages.*,
         items.item_position,
         items.item_body,
         from_json(items.item_body, 'item_id string, quantity string') as item
-    from parsed
-        lateral view outer posexplode(parsed.message.items) items as item_position, item_body
+    from typed_messages
+        lateral view outer posexplode(typed_messages.item_bodies) items as item_position, item_body
 
 ),
 
@@ -89,19 +109,13 @@ typed as (
         coalesce(item_position + 1, 0) as line_number,
         coalesce(item_body, body) as raw,
         item_position is not null as is_item,
-        -- Any text, or a whole number as its text; from_json makes text of true, [] and {} as well.
-        case
-            when
-                message.trans_id rlike '\\S'
-                and not body rlike '"trans_id"\\s*:\\s*(true|false|\\{|\\[|-?[0-9]+[.eE])'
-                then message.trans_id
-        end as trans_id,
-        {{ whole_number('message.store_id', 'int') }} as store_id,
-        {{ whole_number('message.fulfillment_store_id', 'int') }} as fulfillment_store_id,
-        {{ whole_number('message.change_type_id', 'int') }} as change_type_id,
+        trans_id,
+        store_id,
+        fulfillment_store_id,
+        change_type_id,
         {{ whole_number('item.item_id', 'bigint') }} as item_id,
         {{ whole_number('item.quantity', 'bigint') }} as quantity,
-        {{ utc_time('message.date_time') }} as occurred_at
+        occurred_at
     from exploded
 
 ),
