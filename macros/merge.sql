@@ -1,30 +1,21 @@
 {#
-    The MERGE of dbt-spark with two things that it lacks and dbt-databricks has in its own way:
+    What an increment does to its table: one statement, one commit, of the three below. All read what
+    was staged (see create_table_as.sql). dbt-databricks has its own, and prunes by itself.
 
-    - `skip_matched_step: true` (a dbt-databricks config) makes it insert-only: the first row of a
-      key stands, and the statement needs no second pass over the target;
+    This is the MERGE, for tables of which rows are only added, with two things that dbt-spark's lacks:
+
+    - `skip_matched_step: true` (a dbt-databricks config): the first row of a key stands, and the
+      statement needs no second pass over the target;
     - `meta.merge_prune_by: <column>:<type>` adds the source's own values of a key column as literals
       to the ON clause, so that only the files that can match are read. The column must be part of the
       key: then no row outside of the predicate could have matched anyway.
 
-    Where the source was staged (see materializations/incremental.sql) the condition that `unless_overtaken` put into the
-    model is asked once more, in the statement that writes.
-
-    dbt-databricks has a macro of its own of this name, and prunes by itself.
-#}
-{% macro spark__get_merge_sql(target, source, unique_key, dest_columns, incremental_predicates) %}
-    {%- set values = values_to_prune_by(source, config.get('meta', {}).get('merge_prune_by')) -%}
-    {{ pruned_merge(target, source, values, unique_key, incremental_predicates) }}
-{% endmacro %}
-
-
-{#
     target  relation that is merged into
     source  relation or query that is merged
     values  what `merge_prune_by` is limited to, from values_to_prune_by()
 #}
-{% macro pruned_merge(target, source, values, unique_key, incremental_predicates=none) %}
-    {%- set conditions = [] + (incremental_predicates or []) -%}
+{% macro pruned_merge(target, source, values, unique_key) %}
+    {%- set conditions = [] -%}
     {%- set prune_by = config.get('meta', {}).get('merge_prune_by') -%}
     {%- if prune_by -%}
         {%- set column, data_type = prune_by.split(':') -%}
@@ -44,21 +35,28 @@
 
 
 {#
-    The values of the column that the model prunes its merge by; where it does not, a list that is
-    empty if, on the embedded engine, there is nothing to merge.
+    The values of the column that the model prunes its merge by, or the smallest of that which it prunes
+    by since when (none, if there is none); else any value. An empty list if there is nothing
+    to merge.
 #}
-{% macro values_to_prune_by(source, prune_by) %}
-    {%- if prune_by -%}
-        {%- set column = prune_by.split(':')[0] -%}
+{% macro values_to_prune_by(source) %}
+    {%- set meta = config.get('meta', {}) -%}
+    {%- if meta.merge_prune_by -%}
+        {%- set column = meta.merge_prune_by.split(':')[0] -%}
         {%- set values_sql -%}
             select distinct cast({{ column }} as string) as value from {{ source }}
         {%- endset -%}
-    {%- elif is_staged() -%}
+    {%- elif meta.merge_prune_since -%}
+        {%- set column = meta.merge_prune_since.split(':')[0] -%}
+        {%- set values_sql -%}
+            select cast(min({{ column }}) as string) as value from {{ source }} having count(*) > 0
+        {%- endset -%}
+    {%- else -%}
         {%- set values_sql -%}
             select 'any' as value from {{ source }} limit 1
         {%- endset -%}
     {%- endif -%}
-    {{ return(run_query(values_sql).columns[0].values() | list if values_sql else []) }}
+    {{ return(run_query(values_sql).columns[0].values() | list) }}
 {% endmacro %}
 
 
@@ -84,37 +82,51 @@
 
 
 {#
-    A merge in one commit without a MERGE, for a table that is pruned by a column of its key: the rows
-    that have one of the source's values there are replaced by the source's rows and those of the target
-    that the source has no row for. The engine rewrites the files that hold such a value and no other.
-    The embedded engine's MERGE joins more than it must: 100,000 rows of a new count into
-    stock_count_figures took 2.1 s, of which none was there before; this takes 0.1 s.
+    A merge in one commit without a MERGE, for a table that is pruned: the rows in reach are replaced by
+    the source's rows and those of them that the source has no row for. The engine rewrites the files
+    that hold a row in reach and no other. The embedded engine's MERGE joins more than it must: 100,000
+    rows of a new count into stock_count_figures took 2.1 s, of which none was there before; this takes
+    0.1 s.
 
-    values  what `merge_prune_by` is limited to, from values_to_prune_by()
-    names   the columns
+    in_reach  condition on the target's rows, true of each that the source has a row for
+    names     the columns
 #}
-{% macro replacing_merge(target, source, values, unique_key, names) %}
-    {%- set column, data_type = config.get('meta').merge_prune_by.split(':') -%}
+{% macro replacing_merge(target, source, in_reach, unique_key, names) %}
     insert into table {{ target }}
-    replace where {{ literal_filter(column, values, data_type) }}
+    replace where {{ in_reach }}
     select {{ names | join(', ') }}
     from {{ source }} as dbt_source
     union all
     select dbt_target.{{ names | join(', dbt_target.') }}
-    from {{ target }} as dbt_target
+    from (select * from {{ target }} where {{ in_reach }}) as dbt_target
     left anti join {{ source }} as dbt_source
         on
             {%- for key in ([unique_key] if unique_key is string else unique_key) %}
             dbt_source.{{ key }} = dbt_target.{{ key }}{{ ' and' if not loop.last }}
             {%- endfor %}
-    where {{ literal_filter('dbt_target.' ~ column, values, data_type) }}
 {% endmacro %}
 
 
-{# Whether what a merge reads was staged, see create_table_as.sql. #}
-{% macro is_staged() -%}
-    {{ return(target.host == 'embedded') }}
-{%- endmacro %}
+{#
+    The condition for replacing_merge(), none where the model says nothing to prune by:
+
+    - `meta.merge_prune_by: <column>:<type>`, see above: a row that has one of the source's values;
+    - `meta.merge_prune_since: <column>:<type>`, a column that no merge makes larger: a row that is no
+      smaller than the smallest of the source's, or has no value yet.
+
+    values  from values_to_prune_by()
+#}
+{% macro reach_of_merge(values) %}
+    {%- set meta = config.get('meta', {}) -%}
+    {%- if meta.merge_prune_by -%}
+        {%- set column, data_type = meta.merge_prune_by.split(':') -%}
+        {{ return(literal_filter(column, values, data_type)) }}
+    {%- elif meta.merge_prune_since -%}
+        {%- set column, data_type = meta.merge_prune_since.split(':') -%}
+        {%- set since = column ~ ' >= ' ~ data_type ~ " '" ~ values[0] ~ "' or " -%}
+        {{ return((since if values[0] else '') ~ column ~ ' is null') }}
+    {%- endif -%}
+{% endmacro %}
 
 
 {#
@@ -135,7 +147,7 @@
         '/\\* unless overtaken \\*/(.*?)/\\* overtaken \\*/',
         model['compiled_code'] or '',
         modules.re.DOTALL
-    ) if is_staged() else [] -%}
+    ) -%}
     {%- if guards -%}
         (select * from {{ source }} where {{ guards | join(' and ') }})
     {%- else -%}

@@ -13,25 +13,21 @@
     {%- elif '/* nothing new */' in compiled_code -%}
         {%- call noop_statement('main', 'nothing new', 'SKIP', 0) -%}{%- endcall -%}
         {{ return({'relations': [this]}) }}
-    {%- elif not is_staged() -%}
-        {{ return(dbt.materialization_incremental_spark()) }}
     {%- endif -%}
 
     {%- set staged_relation = staged_relation_of(this) -%}
     {{ run_hooks(pre_hooks) }}
-    {%- call statement('create_tmp_relation') -%}
-        {{ staged_table_as(staged_relation, compiled_code) }}
-    {%- endcall -%}
-    {%- set prune_by = config.get('meta', {}).get('merge_prune_by') -%}
-    {%- set values = values_to_prune_by(staged_relation, prune_by) -%}
+    {%- do stage(staged_relation, compiled_code) -%}
+    {%- set values = values_to_prune_by(staged_relation) -%}
     {%- if values -%}
         {%- set columns = columns_in_common(staged_relation, existing_relation) -%}
         {%- set keys = config.get('unique_key') -%}
+        {%- set in_reach = reach_of_merge(values) -%}
         {%- call statement('main') -%}
             {%- if config.get('meta', {}).get('merge_by_rewriting') -%}
                 {{ rewriting_merge(this, unovertaken(staged_relation), keys, columns) }}
-            {%- elif prune_by and not config.get('skip_matched_step', false) -%}
-                {{ replacing_merge(this, unovertaken(staged_relation), values, keys, columns) }}
+            {%- elif in_reach and not config.get('skip_matched_step', false) -%}
+                {{ replacing_merge(this, unovertaken(staged_relation), in_reach, keys, columns) }}
             {%- else -%}
                 {{ pruned_merge(this, unovertaken(staged_relation), values, keys) }}
             {%- endif -%}

@@ -7,7 +7,8 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['trans_id', 'item_id'],
-        on_schema_change='fail'
+        on_schema_change='fail',
+        meta={'merge_prune_since': 'ordered_at:timestamp'}
     )
 }}
 
@@ -26,6 +27,9 @@
 {% set found = look_up({
     'newest_roles': roles_of_newest('_changes_ingest_id', changes.after),
     'clock': latest_at(news.latest_on),
+    'oldest_at': oldest_order_in_reach(
+        ref('stg_pos__inventory_changes'), changes, news.bopis_type_id
+    ),
 }) %}
 {% set anew = are_other_roles(roles, found.newest_roles) %}
 {% set after = -1 if anew else changes.after %}
@@ -99,7 +103,7 @@ summed_records as (
 
 ),
 
--- This table before the run; empty when it is made anew, so that one rule serves both.
+-- This table before the run, as far as the run can change it; empty when it is made anew, so that one rule serves both.
 believed as (
 
     {% if is_incremental() and not anew -%}
@@ -113,6 +117,7 @@ believed as (
         picked_up_quantity,
         status
     from {{ this }}
+    where {{ is_order_in_reach(found.oldest_at) }}
     {%- else -%}
     select
         trans_id,
