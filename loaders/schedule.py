@@ -84,6 +84,7 @@ class Schedule:
         self._last_failed = False
         self._session: SparkSession | None = None
         self._retry_at = 0.0
+        self.makes_marts = True  # after the first build, which makes all there is
         self._marts_are_stale = True
         self._marts_at = 0.0  # when they may be built next
         self._maintenance = Maintenance(settings)
@@ -122,7 +123,7 @@ class Schedule:
         is_due = bool(self._unbuilt) or self._full_build
         if is_due and time.monotonic() >= self._retry_at:
             tick.build, tick.lags = self._build_tables()
-        if self.is_settled and time.monotonic() >= self._marts_at:
+        if self.makes_marts and self.is_settled and time.monotonic() >= self._marts_at:
             tick.marts = self.build_marts()
         tick.upkeep = self._maintenance.between_builds(self._session, is_idle=not tick.reports)
         self._renew_engine()

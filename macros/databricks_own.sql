@@ -3,6 +3,15 @@
     adapter: so a `spark__` macro here hides the `databricks__` macro of dbt-databricks. Those meant
     for dbt-spark alone are handed back here; tests/databricks fails where one is forgotten.
 #}
+{% macro databricks__get_merge_sql(
+    target, source, unique_key, dest_columns, incremental_predicates
+) -%}
+    {{ return(dbt.databricks__get_merge_sql(
+        target, source, unique_key, dest_columns, incremental_predicates
+    )) }}
+{%- endmacro %}
+
+
 {% macro databricks__reset_csv_table(model, full_refresh, old_relation, agate_table) -%}
     {{ return(dbt.databricks__reset_csv_table(model, full_refresh, old_relation, agate_table)) }}
 {%- endmacro %}

@@ -1,21 +1,28 @@
 {#
-    What an increment does to its table: one statement, one commit, of the three below. All read what
-    was staged (see create_table_as.sql). dbt-databricks has its own, and prunes by itself.
+    The MERGE of dbt-spark with two things that it lacks and dbt-databricks has in its own way:
 
-    This is the MERGE, for tables of which rows are only added, with two things that dbt-spark's lacks:
-
-    - `skip_matched_step: true` (a dbt-databricks config): the first row of a key stands, and the
-      statement needs no second pass over the target;
+    - `skip_matched_step: true` (a dbt-databricks config) makes it insert-only: the first row of a
+      key stands, and the statement needs no second pass over the target;
     - `meta.merge_prune_by: <column>:<type>` adds the source's own values of a key column as literals
       to the ON clause, so that only the files that can match are read. The column must be part of the
       key: then no row outside of the predicate could have matched anyway.
 
+    On the embedded engine, where the source is staged (create_table_as.sql), two statements below do the same for less.
+    dbt-databricks has a macro of its own of this name, and prunes by itself.
+#}
+{% macro spark__get_merge_sql(target, source, unique_key, dest_columns, incremental_predicates) %}
+    {%- set values = values_to_prune_by(source) if config.get('meta', {}).merge_prune_by else [] -%}
+    {{ pruned_merge(target, source, values, unique_key, incremental_predicates) }}
+{% endmacro %}
+
+
+{#
     target  relation that is merged into
     source  relation or query that is merged
     values  what `merge_prune_by` is limited to, from values_to_prune_by()
 #}
-{% macro pruned_merge(target, source, values, unique_key) %}
-    {%- set conditions = [] -%}
+{% macro pruned_merge(target, source, values, unique_key, incremental_predicates=none) %}
+    {%- set conditions = [] + (incremental_predicates or []) -%}
     {%- set prune_by = config.get('meta', {}).get('merge_prune_by') -%}
     {%- if prune_by -%}
         {%- set column, data_type = prune_by.split(':') -%}

@@ -14,7 +14,7 @@
 
 
 {% macro spark__snapshot_merge_sql(target, source, insert_cols) -%}
-    {%- if config.get('meta', {}).get('merge_prune_by') -%}
+    {%- if is_embedded() and config.get('meta', {}).get('merge_prune_by') -%}
         {{ replacing_snapshot_merge(target, source) }}
     {%- else -%}
         {{ dbt.spark__snapshot_merge_sql(target, source, insert_cols) | replace(
@@ -91,10 +91,13 @@
 
 
 {#
-    What the snapshot's merge reads, staged as for a model (create_table_as.sql).
+    What the snapshot's merge reads, staged on the embedded engine as for a model (create_table_as.sql).
     Not dispatched by dbt-spark; dbt-databricks has one of its own under another name.
 #}
 {% macro spark_build_snapshot_staging_table(strategy, sql, target_relation) %}
+    {%- if not is_embedded() -%}
+        {{ return(dbt.spark_build_snapshot_staging_table(strategy, sql, target_relation)) }}
+    {%- endif -%}
     {%- set staged_relation = staged_relation_of(target_relation) -%}
     {%- set select_sql = snapshot_staging_table(strategy, sql, target_relation) -%}
     {%- do stage(staged_relation, select_sql) -%}

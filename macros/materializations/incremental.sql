@@ -13,6 +13,8 @@
     {%- elif '/* nothing new */' in compiled_code -%}
         {%- call noop_statement('main', 'nothing new', 'SKIP', 0) -%}{%- endcall -%}
         {{ return({'relations': [this]}) }}
+    {%- elif not is_embedded() -%}
+        {{ return(dbt.materialization_incremental_spark()) }}
     {%- endif -%}
 
     {%- set staged_relation = staged_relation_of(this) -%}
