@@ -5,8 +5,10 @@ is the last month of the history whatever its length, so the ticks after it are 
 every history and no event lies ahead of the clock on the wall. Dates and ids stand at fixed places
 of each message, so a month is made by one copy of its bytes and two scatters, never held twice.
 
-Of each month's counts a share of the items is left out: these are never counted. The last days of
-the history have no count at all, so that one which is days late still is the newest of its keys.
+Of each month's counts a share of the items is left out: these are never counted. Months before the
+last hold one count of each store, not one each five days, which would be as many rows as changes.
+The last days of the history have no count at all, so that one which is days late still is the newest
+of its keys.
 """
 
 from __future__ import annotations
@@ -163,9 +165,14 @@ class Base:
                     yield f"{pos}/changes/{days[day].replace('-', '')}.json", data
 
     def counts(self, month: int) -> Iterator[File]:
-        """The files of one month's counts; of the last month without those of its last days."""
+        """The files of one month's counts: of an earlier month the first of each store, of the last
+        month those that are not of its last days."""
         ends = self.first_day + timedelta(days=self.days)
+        counted: set[str] = set()
         for count, path, data in self._plain_counts:
+            if month < 0 and count.pos in counted:
+                continue
+            counted.add(count.pos)
             if month == 0 and count.counted_at > ends - LATE:
                 continue
             at = count.counted_at + timedelta(days=self.days * month)

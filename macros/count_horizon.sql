@@ -16,6 +16,8 @@
                   first_landed_at
 #}
 {% macro count_horizon(stock_counts, changes_from, changes, counts, anew, found) %}
+    {# Twice as long as from one full count to the next (DESIGN section 7). #}
+    {% set recent_days = 10 %}
     {% set horizon = {
         'latest_count_at': '9999-12-31 00:00:00',
         'first_landed_at': '0001-01-01 00:00:00',
@@ -30,14 +32,16 @@
         {% set oldest_sql %}
             with
 
+            -- The oldest of each key: the count before it is older than the one before any other.
             new_counts as (
 
                 select
                     store_id,
                     item_id,
-                    counted_at
+                    min(counted_at) as counted_at
                 from {{ stock_counts }}
                 where {{ is_new('_ingest_id', counts) }}
+                group by store_id, item_id
 
             ),
 
@@ -52,16 +56,61 @@
 
             ),
 
-            counts_before as (
+            -- Not of all times, or each new count meets all that its key ever had.
+            recent_figures as (
+
+                select
+                    store_id,
+                    item_id,
+                    counted_at
+                from {{ this }}
+                where
+                    counted_at
+                    >= (select min(counted_at) from new_counts) - interval {{ recent_days }} day
+
+            ),
+
+            recent_counts_before as (
+
+                select
+                    new_counts.store_id,
+                    new_counts.item_id,
+                    new_counts.counted_at,
+                    max(recent_figures.counted_at) as boundary_at
+                from new_counts
+                left join recent_figures
+                    on
+                        new_counts.store_id = recent_figures.store_id
+                        and new_counts.item_id = recent_figures.item_id
+                        and new_counts.counted_at > recent_figures.counted_at
+                group by new_counts.store_id, new_counts.item_id, new_counts.counted_at
+
+            ),
+
+            -- Of the few keys that were not counted lately.
+            counts_long_before as (
 
                 select max(figures.counted_at) as boundary_at
-                from new_counts
+                from recent_counts_before
                 inner join {{ this }} as figures
                     on
-                        new_counts.store_id = figures.store_id
-                        and new_counts.item_id = figures.item_id
-                        and new_counts.counted_at > figures.counted_at
-                group by new_counts.store_id, new_counts.item_id, new_counts.counted_at
+                        recent_counts_before.store_id = figures.store_id
+                        and recent_counts_before.item_id = figures.item_id
+                        and recent_counts_before.counted_at > figures.counted_at
+                where recent_counts_before.boundary_at is null
+                group by recent_counts_before.store_id, recent_counts_before.item_id
+
+            ),
+
+            figures_since_new_changes as (
+
+                select
+                    store_id,
+                    item_id,
+                    counted_at,
+                    previous_counted_at
+                from {{ this }}
+                where counted_at >= (select min(occurred_at) from new_changes)
 
             ),
 
@@ -69,7 +118,7 @@
 
                 select coalesce(figures.previous_counted_at, figures.counted_at) as boundary_at
                 from new_changes
-                inner join {{ this }} as figures
+                inner join figures_since_new_changes as figures
                     on
                         new_changes.store_id = figures.store_id
                         and new_changes.item_id = figures.item_id
@@ -81,7 +130,9 @@
 
             select cast(min(boundary_at) as string) as oldest_at
             from (
-                select boundary_at from counts_before
+                select boundary_at from recent_counts_before
+                union all
+                select boundary_at from counts_long_before
                 union all
                 select boundary_at from counts_hit
                 union all

@@ -51,6 +51,9 @@ class Ours:
                 for name in seconds.parts | more.parts
             }
             seconds = Seconds(seconds.total + more.total, parts)
+        # As in an idle moment after an outage: files are merged until there is nothing to merge.
+        while any(upkeep.files_merged for upkeep in self._schedule.tick().upkeep):
+            pass
         for path in files:  # in bronze now, and remembered in the loader's ledger
             (self._settings.landing / path).unlink()
         return seconds
