@@ -103,7 +103,8 @@ summed_records as (
 
 ),
 
--- This table before the run, as far as the run can change it; empty when it is made anew, so that one rule serves both.
+-- This table before the run, as far as the run can change it; empty when it is made anew, so that
+-- one rule serves both.
 believed as (
 
     {% if is_incremental() and not anew -%}
