@@ -1,4 +1,4 @@
-"""A world in four builds, as small as it can be, in which every rule has work to do.
+"""A world in six builds, as small as it can be, in which every rule has work to do.
 
 Each item tells one story, and is named by it. What makes a story is often what it is told after, so
 the order of the files matters, and what they hold is no more than it takes.
@@ -152,7 +152,14 @@ def files() -> list[list[Landing]]:
     # By themselves, so that nothing else makes a build look as far back as these two need.
     late_event = [changes(change(LATE, "02 12:00:00", -1))]
     next_count = [counts(count(INSTANT, "10 10:00:00", 35))]
-    return [first, second, late_event, next_count]
+    # The order was released, and none that is open is as old.
+    pickup_after_release = [changes(bopis("order", ORDERED, "08 11:00:00", -1, STORE))]
+    # The count before is older than any that this one would look at first.
+    count_after_long = [
+        changes(change(AGAIN, "03 09:00:00", -1)),
+        counts(count(AGAIN, "28 10:00:00", 1)),
+    ]
+    return [first, second, late_event, next_count, pickup_after_release, count_after_long]
 
 
 @dataclass

@@ -147,6 +147,18 @@ BOPIS = (
         "({{ change_type }} is not null or {{ channel }} is null)",
     ),
     Mutation(
+        "a record of an order that is closed finds no order",
+        "macros/oldest_order_in_reach.sql",
+        "new_records.trans_id is not null\n            or ",
+        "",
+    ),
+    Mutation(
+        "a pickup whose order has not come is forgotten when it comes",
+        "macros/oldest_order_in_reach.sql",
+        " or ordered_at is null)",
+        ")",
+    ),
+    Mutation(
         "an order is released at the end of its time, not past it",
         ORDERS,
         "{{ clock }} > release_at then 'released'",
@@ -266,7 +278,13 @@ RESTATEMENTS = (
     Mutation(
         "a new count is not held against the one before it",
         "macros/count_horizon.sql",
-        "                select boundary_at from counts_before\n                union all\n",
+        "                select boundary_at from recent_counts_before\n                union all\n",
+        "",
+    ),
+    Mutation(
+        "a count that was long ago is not looked for",
+        "macros/count_horizon.sql",
+        "                select boundary_at from counts_long_before\n                union all\n",
         "",
     ),
     Mutation(

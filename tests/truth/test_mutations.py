@@ -27,6 +27,9 @@ CHOSEN = (
 )
 
 
+OUT_OF_STEP = "stock_count_variances have not read the same"
+
+
 def test_every_mistake_can_still_be_made(project_copy: Path) -> None:
     names = [mutation.name for mutation in MUTATIONS]
     assert len(set(names)) == len(names)
@@ -53,7 +56,10 @@ def test_a_mistake_is_noticed(
 ) -> None:
     with mutated(project_copy, mutation), station.project(project_copy):
         played = Compact.played(station.world())
-    is_broken = any(said.startswith("build failed") for said in played.said)
+    # The ledger's own stop is a way of noticing; anything else that fails is SQL that does not run.
+    is_broken = any(
+        said.startswith("build failed") and OUT_OF_STEP not in said for said in played.said
+    )
     is_caught = bool(played.said) and not is_broken
     proof("mutations", 1, int(is_caught), "caught", note=f"chosen by POS_TEST_SEED={SEED}")
     assert not is_broken, played.said
