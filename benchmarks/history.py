@@ -7,8 +7,8 @@ of each message, so a month is made by one copy of its bytes and two scatters, n
 
 Of each month's counts a share of the items is left out: these are never counted. Months before the
 last hold one count of each store, not one each five days, which would be as many rows as changes.
-The last days of the history have no count at all, so that one which is days late still is the newest
-of its keys.
+The last days of the history have no count at all, so that one which is days late still is the
+newest of its keys.
 """
 
 from __future__ import annotations
