@@ -11,19 +11,23 @@
     {%- if not is_incremental() -%}
         select cast(null as string)
     {%- else -%}
-        select cast(min(orders.ordered_at) as string)
-        from {{ this }} as orders
-        left join (
-            select distinct
-                trans_id,
-                item_id
-            from {{ changes_from }}
-            where change_type_id = {{ bopis_type_id }} and {{ is_new('_ingest_id', changes) }}
-        ) as new_records
-            on orders.trans_id = new_records.trans_id and orders.item_id = new_records.item_id
-        where
-            new_records.trans_id is not null
-            or orders.status in ('open', 'partly_collected')
+        -- Two looks, for most of it is comparing the text of each order's transaction.
+        select cast(min(ordered_at) as string)
+        from (
+            select orders.ordered_at
+            from {{ changes_from }} as new_records
+            inner join {{ this }} as orders
+                on
+                    new_records.trans_id = orders.trans_id
+                    and new_records.item_id = orders.item_id
+            where
+                new_records.change_type_id = {{ bopis_type_id }}
+                and {{ is_new('new_records._ingest_id', changes) }}
+            union all
+            select ordered_at
+            from {{ this }}
+            where status in ('open', 'partly_collected')
+        ) as orders_in_reach
     {%- endif -%}
 {%- endmacro %}
 

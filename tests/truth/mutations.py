@@ -149,8 +149,8 @@ BOPIS = (
     Mutation(
         "a record of an order that is closed finds no order",
         "macros/oldest_order_in_reach.sql",
-        "new_records.trans_id is not null\n            or ",
-        "",
+        "new_records.trans_id = orders.trans_id",
+        "false",
     ),
     Mutation(
         "a pickup whose order has not come is forgotten when it comes",
