@@ -115,7 +115,8 @@
 
 
 {#
-    The condition for replacing_merge(), none where the model says nothing to prune by:
+    The condition for replacing_merge(), true or false of each row; none where the model says nothing to
+    prune by:
 
     - `meta.merge_prune_by: <column>:<type>`, see above: a row that has one of the source's values;
     - `meta.merge_prune_since: <column>:<type>`, a column that no merge makes larger: a row that is no
@@ -127,7 +128,10 @@
     {%- set meta = config.get('meta', {}) -%}
     {%- if meta.merge_prune_by -%}
         {%- set column, data_type = meta.merge_prune_by.split(':') -%}
-        {{ return(literal_filter(column, values, data_type)) }}
+        {#- Never null: what a condition says nothing of, the embedded engine drops with the file. -#}
+        {{ return(
+            '(' ~ literal_filter(column, values, data_type) ~ ' and ' ~ column ~ ' is not null)'
+        ) }}
     {%- elif meta.merge_prune_since -%}
         {%- set column, data_type = meta.merge_prune_since.split(':') -%}
         {%- set since = column ~ ' >= ' ~ data_type ~ " '" ~ values[0] ~ "' or " -%}
