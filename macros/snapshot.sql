@@ -37,13 +37,16 @@
     {%- set valid_to = (config.get('snapshot_table_column_names') or {}).get(
         'dbt_valid_to', 'dbt_valid_to'
     ) -%}
-    {%- set is_pruned = snapshot_pruning('history.') -%}
+    {%- set in_reach = reach_of_merge(values_to_prune_by(source)) -%}
+    {%- set history -%}
+        (select * from {{ target }} where {{ in_reach }}) as history
+    {%- endset -%}
     insert into table {{ target }}
-    replace where {{ is_pruned | replace('history.', '') }}
+    replace where {{ in_reach }}
     select {{ names | join(', ') }}
     from {{ source }} as staged
-    left anti join (select dbt_scd_id from {{ target }} as history where {{ is_pruned }}) as known
-        on staged.dbt_scd_id = known.dbt_scd_id
+    left anti join {{ history }}
+        on staged.dbt_scd_id = history.dbt_scd_id
     where staged.dbt_change_type = 'insert'
     union all
     select
@@ -55,12 +58,11 @@
         {%- endif -%}
         {{ ',' if not loop.last }}
         {%- endfor %}
-    from {{ target }} as history
+    from {{ history }}
     left join {{ source }} as closed
         on
             history.dbt_scd_id = closed.dbt_scd_id
             and closed.dbt_change_type in ('update', 'delete')
-    where {{ is_pruned }}
 {%- endmacro %}
 
 
