@@ -231,7 +231,8 @@ news as (
     select
         store_id,
         item_id,
-        change_type as subject,
+        'change' as subject,
+        change_type,
         quantity,
         occurred_at as said_at,
         is_new,
@@ -245,6 +246,7 @@ news as (
         store_id,
         item_id,
         'count' as subject,
+        cast(null as string) as change_type,
         counted_quantity as quantity,
         counted_at as said_at,
         false as is_new,
@@ -257,6 +259,7 @@ news as (
         store_id,
         item_id,
         'commitment' as subject,
+        cast(null as string) as change_type,
         committed_quantity as quantity,
         cast(null as timestamp) as said_at,
         false as is_new,
@@ -273,12 +276,15 @@ news_of_keys as (
         max(case when subject = 'count' then quantity end) as counted_quantity,
         max(case when subject = 'count' then said_at end) as counted_at,
         {%- for change_type in ['sale', 'shrink', 'restock', 'bopis'] %}
-        sum(case when is_since_count and subject = '{{ change_type }}' then quantity else 0 end)
-            as {{ change_type }}_quantity,
+        sum(
+            case
+                when is_since_count and change_type = '{{ change_type }}' then quantity else 0
+            end
+        ) as {{ change_type }}_quantity,
         {%- endfor %}
-        sum(case when is_new and subject = 'bopis' then quantity else 0 end)
+        sum(case when is_new and change_type = 'bopis' then quantity else 0 end)
             as lifetime_bopis_quantity,
-        sum(case when is_new and subject <> 'bopis' then quantity else 0 end)
+        sum(case when is_new and change_type <> 'bopis' then quantity else 0 end)
             as lifetime_other_quantity,
         sum(case when subject = 'commitment' then quantity else 0 end) as committed_quantity,
         max(case when is_new then said_at end) as last_changed_at
