@@ -32,7 +32,6 @@ class Ours:
         except UserError as error:
             raise Unavailable(str(error)) from error
         self.last_tick: Tick | None = None
-        self._months = 0
 
     def versions(self) -> dict[str, str]:
         target = self._settings.target
@@ -40,9 +39,8 @@ class Ours:
         return {name: version(name) for name in names}
 
     def backfill(self, files: dict[str, Path]) -> Seconds:
-        # A ledger of 100 months would be most of the hours, and no tick waits for it.
-        self._months += 1
-        self._schedule.makes_marts = self._months == 1
+        # After the first month no ledger: of 100 it would be most of the hours, and no tick waits.
+        self._schedule.makes_marts = self.last_tick is None
         seconds = self.tick(files)
         while not self._schedule.is_settled:
             more = self._turn()

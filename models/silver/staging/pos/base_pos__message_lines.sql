@@ -55,17 +55,7 @@ parsed as (
 typed_messages as (
 
     select
-        ingest_id,
-        ingest_line,
-        source_file,
-        source_line,
-        received_at,
-        landed_at,
-        redrive_of_ingest_id,
-        redrive_of_ingest_line,
-        body,
-        is_json,
-        message.items as item_bodies,
+        *,
         -- Any text, or a whole number as its text; from_json makes text of true, [] and {} as well.
         case
             when
@@ -90,7 +80,7 @@ exploded as (
         items.item_body,
         from_json(items.item_body, 'item_id string, quantity string') as item
     from typed_messages
-        lateral view outer posexplode(typed_messages.item_bodies) items as item_position, item_body
+        lateral view outer posexplode(message.items) items as item_position, item_body
 
 ),
 
