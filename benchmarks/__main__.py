@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -96,6 +97,7 @@ def full(plan: Plan) -> None:
         course = race.Course.of(History(base, months), LEAST_TICKS)
         for name in plan.systems:
             _race(plan, name, course, race.Limits())
+        shutil.rmtree(race.place_of_history(course.history, plan.work), ignore_errors=True)
 
 
 def quick(plan: Plan) -> None:

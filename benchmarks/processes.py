@@ -51,16 +51,34 @@ def family(roots: Iterable[int]) -> set[int]:
 
 def usage(roots: Iterable[int]) -> Usage:
     """What the processes and their descendants have used until now."""
-    cpu, written, peak = 0.0, 0, 0
-    for pid in family(roots):
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            cpu += (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
-            written += _number(f"/proc/{pid}/io", "write_bytes")
-            peak += _number(f"/proc/{pid}/status", "VmHWM") * 1024
-        except OSError:
-            continue  # ended since it was listed
-    return Usage(cpu, written, peak)
+    return Meter().read(roots)
+
+
+@dataclass
+class Meter:
+    """Usage of processes that come and go: what one had used when it was last seen stays in the
+    sum, so that an engine that is started anew takes nothing away."""
+
+    seen: dict[tuple[int, str], Usage] = field(default_factory=dict)  # by pid and time of its start
+
+    def read(self, roots: Iterable[int]) -> Usage:
+        """What they, their descendants and those seen before have used until now. The peak is that
+        of the living ones: what follows one another is not there at once."""
+        peak = 0
+        for pid in family(roots):
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                one = Usage(
+                    (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND,
+                    _number(f"/proc/{pid}/io", "write_bytes"),
+                    _number(f"/proc/{pid}/status", "VmHWM") * 1024,
+                )
+            except OSError:
+                continue  # ended since it was listed
+            self.seen[pid, fields[19]] = one
+            peak += one.peak_bytes
+        cpu = sum(each.cpu_seconds for each in self.seen.values())
+        return Usage(cpu, sum(each.bytes_written for each in self.seen.values()), peak)
 
 
 @dataclass

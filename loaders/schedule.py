@@ -80,7 +80,9 @@ class Schedule:
         self._stack = ExitStack()
         self._unbuilt: list[LandedFile] = []
         self._has_more = False  # landed and not loaded yet
-        self._full_build = True  # until one has succeeded: whatever an earlier run left unbuilt
+        self.full_build_is_due = (
+            True  # until one has succeeded: whatever an earlier run left unbuilt
+        )
         self._last_failed = False
         self._session: SparkSession | None = None
         self._retry_at = 0.0
@@ -111,7 +113,7 @@ class Schedule:
     @property
     def is_settled(self) -> bool:
         """True when all that had landed is built; the marts may be a minute behind."""
-        return not self._unbuilt and not self._full_build and not self._has_more
+        return not self._unbuilt and not self.full_build_is_due and not self._has_more
 
     def tick(self) -> Tick:
         """Load what has landed, or as much of it as one build takes in; if there is anything
@@ -120,7 +122,7 @@ class Schedule:
         self._has_more = load.is_partial
         self._unbuilt.extend(load.files)
         tick = Tick(load, None)
-        is_due = bool(self._unbuilt) or self._full_build
+        is_due = bool(self._unbuilt) or self.full_build_is_due
         if is_due and time.monotonic() >= self._retry_at:
             tick.build, tick.lags = self._build_tables()
         if self.makes_marts and self.is_settled and time.monotonic() >= self._marts_at:
@@ -151,17 +153,17 @@ class Schedule:
         """Build what has arrived; the report, and how old the files were that are built now."""
         arrived = {feed_of(file.path) for file in self._unbuilt}
         short_build = CHANGES_BUILD if arrived == {MESSAGES} else SHORT_BUILD
-        report = self._invoke(FULL_BUILD if self._full_build else short_build)
+        report = self._invoke(FULL_BUILD if self.full_build_is_due else short_build)
         if not report.succeeded:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             return report, []
         built_at = time.time()
         lags = [built_at - file.modified_ns / 1e9 for file in self._unbuilt]
         self._unbuilt.clear()
-        self._marts_are_stale = not self._full_build  # which has made them too
-        if self._full_build:
+        self._marts_are_stale = not self.full_build_is_due  # which has made them too
+        if self.full_build_is_due:
             self._marts_at = time.monotonic() + MARTS_SECONDS
-        self._full_build = False
+        self.full_build_is_due = False
         return report, lags
 
     def _renew_engine(self) -> None:

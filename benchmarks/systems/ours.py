@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from loaders.load import open_table
 from loaders.schedule import Schedule, Tick
 
 COLUMNS = ["store_id", "item_id", "on_hand_quantity"]
+BACKFILL = "backfill.json"  # beside a history that was built before: what each month took
 NAMES = {"local": ("pysail",), "spark": ("pyspark", "delta-spark")}
 
 
@@ -32,6 +34,10 @@ class Ours:
         except UserError as error:
             raise Unavailable(str(error)) from error
         self.last_tick: Tick | None = None
+        built = folder / BACKFILL
+        if built.exists():
+            self._schedule.full_build_is_due = False
+            self._schedule.makes_marts = len(json.loads(built.read_bytes())) == 1
 
     def versions(self) -> dict[str, str]:
         target = self._settings.target
