@@ -11,7 +11,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-truth bench bench-quick up down status lint format docs lock lock-bench clean
+.PHONY: help setup run test test-truth test-pages bench bench-quick up down status lint format docs lock lock-bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,12 +39,17 @@ run: $(READY)  ## The main job: simulate, play three days, build as they come (T
 test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java, at the same time
 	@# Two processes for two cores: Spark's takes as long as half of the others.
 	@mkdir -p target; $(BIN)/pytest -m spark > target/spark_lane.log 2>&1 & spark=$$!; failed=0; \
-	$(BIN)/pytest -m "not spark" || failed=1; \
+	$(BIN)/pytest -m "not spark and not pages" || failed=1; \
 	wait $$spark || failed=1; echo "Spark lane (target/spark_lane.log):"; \
 	grep -vE '^(Picked up|WARNING|Using Spark|Setting|To adjust|[0-9/]+ [0-9:]+ WARN)' target/spark_lane.log || true; exit $$failed
 
 test-truth: $(READY)  ## The proof at full size, hours: random worlds on both engines, batchings, the month, mutations
 	@POS_TRUTH=all $(BIN)/pytest -v tests/truth tests/builds/test_acceptance.py tests/builds/test_ledger.py
+
+test-pages: $(READY)  ## Docs site and inventory page in a browser, docs coverage, SQL clients
+	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium; } || \
+		{ echo "Chromium is needed: apt-get install chromium (as root)"; exit 1; }
+	@$(BIN)/pytest -v -m pages
 
 bench: $(READY) $(BENCH_READY)  ## All benchmarks, hours: ours, others', at three sizes; writes benchmarks/README.md
 	@$(BIN)/python -m benchmarks full --environment $(BENCH_VENV) $(BENCH_OPTIONS)
