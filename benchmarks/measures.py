@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -35,7 +36,7 @@ from loaders.warehouse import Warehouse
 
 MODELS = ("build", "--exclude", "resource_type:test", "resource_type:unit_test", "tag:mart")
 MARTS = ("build", "--exclude-resource-type", "test", "--select", "tag:mart")
-AGING_TICKS, AGING_SPAN = 2_000, 100
+AGING_TICKS, AGING_SPAN, AGING_TURN = 2_000, 100, 20
 BUSY_HOUR = timedelta(days=1, hours=16)  # of the playback's begin, so that each slot brings lines
 
 
@@ -229,45 +230,72 @@ def memory(month: Path, work: Path, port: int, target: str, days: int) -> Record
 
 
 def aging(month: Path, work: Path, port: int, target: str, ticks: int = AGING_TICKS) -> Record:
-    """Many ticks on end: how long the last take against the first, and what lies on disk then."""
+    """Many ticks on end: how long the last take against the first, and what lies on disk then.
+
+    The last ticks of the old lakehouse and the first of a new one take turns, some of the one and
+    then some of the other: an hour lies between them otherwise, and the machine has its moods.
+    """
     base = Base(month)
     history = History(base, 1)
     folder = work / f"aging_{target}"
     shutil.rmtree(folder, ignore_errors=True)
-    seconds: list[float] = []
-    marts: list[float] = []
-    with Remote(f"ours_{target}", folder, port, None) as system:
-        system.backfill(put_down(list(history.files(0)), folder / "arriving"))
-        before = system.usage()
-        lines = 0
-        for number in range(ticks):
-            tick = base.tick(number)
-            took = system.tick(tick.files)
-            seconds.append(round(took.total, 3))
-            marts.append(round(took.parts["marts"], 3))
-            lines += tick.lines
-        used = system.usage().since(before)
-        found = system.inventory()
-    stages = [[file for number in range(ticks) for file in base.tick(number).files]]
-    differing = differing_keys(found, answers(history, stages)[-1])
     span = min(AGING_SPAN, max(1, ticks // 2))
-    first, last = median(seconds[:span]), median(seconds[-span:])
-    on_disk = what_lies_in(folder / "lakehouse")
+    with _aging_system(history, folder / "old", port, target) as old:
+        before = old.usage()
+        seconds, marts = _aging_ticks(old, base, range(ticks - span))
+        with _aging_system(history, folder / "new", port + 1, target) as new:
+            first: list[float] = []
+            for begin in range(0, span, AGING_TURN):
+                end = min(begin + AGING_TURN, span)
+                at = ticks - span
+                took, more = _aging_ticks(old, base, range(at + begin, at + end))
+                seconds += took
+                marts += more
+                first += _aging_ticks(new, base, range(begin, end))[0]
+            inventories = {"new": new.inventory(), "old": old.inventory()}
+        used = old.usage().since(before)
+    differing = {}
+    for name, made in (("new", span), ("old", ticks)):
+        files = [file for number in range(made) for file in base.tick(number).files]
+        expected = answers(history, [files])[-1]
+        differing[name] = differing_keys(inventories[name], expected)
+    is_wrong = any(differing.values())
+    last = median(seconds[-span:])
+    on_disk = what_lies_in(folder / "old" / "lakehouse")
     shutil.rmtree(folder)
     return {
         "measure": "aging",
         "target": target,
         "ticks": ticks,
-        "lines": lines,
-        "first_seconds": first,
+        "lines": sum(base.tick(number).lines for number in range(ticks)),
+        "first_seconds": median(first),
         "last_seconds": last,
-        "last_to_first": last / first if not differing else math.nan,
-        "differing_keys": {"aging": differing},
+        "last_to_first": math.nan if is_wrong else last / median(first),
+        "differing_keys": differing,
         **on_disk,
         **asdict(used),
         "repetitions": seconds,
+        "new_seconds": first,
         "marts_seconds": marts,
     }
+
+
+@contextmanager
+def _aging_system(history: History, folder: Path, port: int, target: str) -> Iterator[Remote]:
+    with Remote(f"ours_{target}", folder, port, None) as system:
+        system.backfill(put_down(list(history.files(0)), folder / "arriving"))
+        yield system
+
+
+def _aging_ticks(
+    system: Remote, base: Base, numbers: Iterable[int]
+) -> tuple[list[float], list[float]]:
+    """Seconds of each tick, and of the marts that were made after it."""
+    took = [system.tick(base.tick(number).files) for number in numbers]
+    return (
+        [round(each.total, 3) for each in took],
+        [round(each.parts["marts"], 3) for each in took],
+    )
 
 
 def what_lies_in(lakehouse: Path) -> dict[str, int]:
