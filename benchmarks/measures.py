@@ -242,15 +242,16 @@ def aging(month: Path, work: Path, port: int, target: str, ticks: int = AGING_TI
     span = min(AGING_SPAN, max(1, ticks // 2))
     with _aging_system(history, folder / "old", port, target) as old:
         before = old.usage()
-        seconds, marts = _aging_ticks(old, base, range(ticks - span))
+        seconds, marts, failed = _aging_ticks(old, base, range(ticks - span))
         with _aging_system(history, folder / "new", port + 1, target) as new:
             first: list[float] = []
             for begin in range(0, span, AGING_TURN):
                 end = min(begin + AGING_TURN, span)
                 at = ticks - span
-                took, more = _aging_ticks(old, base, range(at + begin, at + end))
+                took, more, again = _aging_ticks(old, base, range(at + begin, at + end))
                 seconds += took
                 marts += more
+                failed += again
                 first += _aging_ticks(new, base, range(begin, end))[0]
             inventories = {"new": new.inventory(), "old": old.inventory()}
         used = old.usage().since(before)
@@ -277,6 +278,7 @@ def aging(month: Path, work: Path, port: int, target: str, ticks: int = AGING_TI
         "repetitions": seconds,
         "new_seconds": first,
         "marts_seconds": marts,
+        "failed_builds": failed,
     }
 
 
@@ -289,12 +291,14 @@ def _aging_system(history: History, folder: Path, port: int, target: str) -> Ite
 
 def _aging_ticks(
     system: Remote, base: Base, numbers: Iterable[int]
-) -> tuple[list[float], list[float]]:
-    """Seconds of each tick, and of the marts that were made after it."""
+) -> tuple[list[float], list[float], float]:
+    """Seconds of each tick, and of the marts that were made after it; builds that failed and were
+    tried again."""
     took = [system.tick(base.tick(number).files) for number in numbers]
     return (
         [round(each.total, 3) for each in took],
         [round(each.parts["marts"], 3) for each in took],
+        sum(each.parts["failed builds"] for each in took),
     )
 
 

@@ -168,7 +168,8 @@ def _aged(record: Record) -> str:
         f"{record['last_seconds']:.2f} s, {record['data_files']:,} data files, "
         f"{record['log_entries']:,} log entries, {record['checkpoints']:,} checkpoints, "
         f"{record['bytes_on_disk'] / 1e6:,.0f} MB on disk, {record['bytes_written'] / 1e6:,.0f} MB "
-        f"written for {record['lines']:,} lines"
+        f"written for {record['lines']:,} lines; {record['failed_builds']:.0f} builds failed and "
+        f"were made again"
     )
 
 
