@@ -31,7 +31,7 @@
 {%- endmacro %}
 
 
-{# Its name: of this invocation too, so that one that was taken for dead cannot be read by another. #}
+{# Its name: of this invocation too, so that one taken for dead cannot be read by another. #}
 {% macro staged_relation_of(relation) -%}
     {{ return(api.Relation.create(
         identifier=relation.identifier ~ '__' ~ invocation_id | replace('-', ''), type='table'

@@ -20,3 +20,8 @@
 {% macro databricks__load_csv_rows(model, agate_table) -%}
     {{ return(dbt.databricks__load_csv_rows(model, agate_table)) }}
 {%- endmacro %}
+
+
+{% macro databricks__persist_constraints(relation, model) -%}
+    {{ return(dbt.databricks__persist_constraints(relation, model)) }}
+{%- endmacro %}

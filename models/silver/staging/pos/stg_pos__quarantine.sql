@@ -1,5 +1,4 @@
--- grain: one row per rejected message, line or row:
--- source, commit, line of the commit, line of the message
+-- grain: one row per source, commit, line of the commit and line of the message that was rejected
 -- Nothing that was received is thrown away: what cannot be kept is here, with the reason.
 -- Not repaired by an increment: nothing.
 {{
