@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from loaders import engine, turns
 from loaders.config import Settings
 from loaders.files import only_holder
+from loaders.freshness import Freshness, freshness_of
 from loaders.landing import MESSAGES, feed_of
 from loaders.load import Loader, LoadReport
 from loaders.maintenance import Maintenance, Upkeep
@@ -48,6 +49,10 @@ BUILD_BYTES = 32 * 1024 * 1024
 RENEWAL_BYTES = 1_300_000_000
 RENEWAL_TICKS = 50  # builds between two renewals at least
 RETRY_SECONDS = 5.0
+# How fresh the sources are is asked once a minute in an idle moment, and where there is none, which
+# only happens while much comes in, after so long all the same. It reads three logs, 10 ms.
+FRESHNESS_SECONDS = 60.0
+FRESHNESS_SECONDS_AT_MOST = 300.0
 
 
 @dataclass
@@ -59,6 +64,7 @@ class Tick:
     lags: list[float] = field(default_factory=list)
     marts: BuildReport | None = None  # where they were due, and the full build had not made them
     upkeep: list[Upkeep] = field(default_factory=list)
+    freshness: list[Freshness] | None = None  # of each source, where it was looked at
 
     @property
     def reports(self) -> list[BuildReport]:
@@ -91,6 +97,7 @@ class Schedule:
         self._marts_at = 0.0  # when they may be built next
         self._maintenance = Maintenance(settings)
         self._builds_of_engine = 0  # since it was last looked at
+        self._freshness_at = float("-inf")  # when it was last looked at
 
     def __enter__(self) -> Schedule:
         try:
@@ -128,6 +135,7 @@ class Schedule:
         if self.makes_marts and self.is_settled and time.monotonic() >= self._marts_at:
             tick.marts = self.build_marts()
         tick.upkeep = self._maintenance.between_builds(self._session, is_idle=not tick.reports)
+        tick.freshness = self._look_at_sources(is_idle=not tick.reports)
         self._renew_engine()
         return tick
 
@@ -165,6 +173,14 @@ class Schedule:
             self._marts_at = time.monotonic() + MARTS_SECONDS
         self.full_build_is_due = False
         return report, lags
+
+    def _look_at_sources(self, *, is_idle: bool) -> list[Freshness] | None:
+        """How fresh the sources are; ``None`` where it is not yet time to look again."""
+        now = time.monotonic()
+        if now - self._freshness_at < (FRESHNESS_SECONDS if is_idle else FRESHNESS_SECONDS_AT_MOST):
+            return None
+        self._freshness_at = now
+        return freshness_of(self._settings)
 
     def _renew_engine(self) -> None:
         """Start the engine anew if it has grown too large and nobody else is writing."""

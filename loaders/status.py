@@ -10,6 +10,7 @@ from loaders import engine
 from loaders.catalog import tables_on_disk
 from loaders.config import Settings
 from loaders.errors import UserError
+from loaders.freshness import freshness_of
 from loaders.landing import FEEDS, scan
 from loaders.load import ledger_of, open_table
 from loaders.redrive import has_quarantine, waiting_lines
@@ -55,6 +56,11 @@ def status_lines(settings: Settings) -> Iterator[Line]:
             yield Line(f"quarantine: {error}", is_problem=True)
         else:
             yield Line(f"quarantine: {waiting:,} lines not put through again; see pos redrive")
+    yield Line("sources:")
+    try:
+        yield from (Line(f"  {source}") for source in freshness_of(settings))
+    except UserError as error:
+        yield Line(f"  freshness: {error}", is_problem=True)
     found, ignored = scan(settings.landing)
     yield Line(f"landing: {settings.landing}")
     for feed in FEEDS:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loaders.clock import percentile
+from loaders.freshness import Freshness
 from loaders.schedule import Tick
 
 LINE_SECONDS = 5.0
@@ -38,6 +39,7 @@ class Figures:
     low_stock: int | None = None
     negative: int | None = None
     moved: list[tuple[str, str, int]] = field(default_factory=list)
+    stale: dict[str, Freshness] = field(default_factory=dict)  # by source
 
     def add(self, tick: Tick) -> None:
         """Count one turn of the schedule."""
@@ -47,6 +49,17 @@ class Figures:
             self.is_stale = True
             self.last_build_seconds = tick.build.seconds
         self.lags.extend(tick.lags)
+
+    def add_freshness(self, looked_at: list[Freshness]) -> list[str]:
+        """Take over how fresh the sources are; a sentence for each of which that has changed."""
+        said = []
+        for source in looked_at:
+            before = self.stale.pop(source.rule.table, None)
+            if source.is_stale:
+                self.stale[source.rule.table] = source
+            if source.status != (before.status if before else "pass"):
+                said.append(f"source {source}" + ("" if source.is_stale else ", fresh again"))
+        return said
 
     def refresh(self, lakehouse: Path) -> None:
         """Read what is shown of the tables, if there was a build since it was last read."""
@@ -127,6 +140,8 @@ class View:
         for upkeep in tick.upkeep:
             if upkeep.problem:
                 self.say(f"maintenance failed: {upkeep.table}: {upkeep.problem}")
+        for change in figures.add_freshness(tick.freshness or []):
+            self.say(change)
         figures.add(tick)
         self.show(figures, lakehouse)
 
@@ -173,6 +188,8 @@ def panel(figures: Figures) -> Panel:
     numbers.add_row("last build", f"{figures.last_build_seconds:.1f} s, {figures.builds} in all")
     numbers.add_row("below safety stock", f"{figures.low_stock or 0:,}")
     numbers.add_row("negative", f"{figures.negative or 0:,}")
+    for source in figures.stale.values():
+        numbers.add_row("stale source", str(source))
     moved = Table(box=None, padding=(0, 2, 0, 0), show_header=True, header_style="dim")
     moved.add_column("just moved")
     moved.add_column("store")
