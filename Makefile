@@ -1,6 +1,8 @@
 # Needs Python 3.11 or newer and make; for the Spark lane Java 17 or newer too.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TARGET ?= local
+DOCS_SERVE ?= 1
+DOCS_PORT ?= 8580
 VENV := .venv
 # A pip that fails must fail the target, also when its words go through sed.
 SHELL := /bin/bash
@@ -73,20 +75,21 @@ down: $(READY)  ## Stop the embedded engine
 status: $(READY)  ## What runs, what is there, what waits
 	@$(BIN)/pos status
 
-lint: $(READY)  ## sqlfluff, ruff, mypy
-	@$(BIN)/sqlfluff lint --disable-progress-bar models snapshots tests
+lint: $(READY)  ## sqlfluff, ruff, mypy, dbt-bouncer; no engine, no network
+	@$(BIN)/sqlfluff lint --disable-progress-bar models snapshots tests macros
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/dbt parse --quiet --target-path target/lint --log-path target/lint
+	@$(BIN)/dbt-bouncer run --output-only-failures
 
 format: $(READY)  ## Let ruff and sqlfluff put it right
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 	@$(BIN)/sqlfluff fix --disable-progress-bar models snapshots tests
 
-docs: up  ## The dbt docs and lineage site as one file
-	@$(BIN)/dbt docs generate --static --quiet
-	@echo "open target/static_index.html"
+docs: $(READY)  ## Write the docs and lineage site and serve it (DOCS_SERVE=0: only write it; DOCS_PORT)
+	@$(BIN)/python -m loaders.docs $(if $(filter 0,$(DOCS_SERVE)),--no-serve,--docs-port $(DOCS_PORT))
 
 lock: $(READY)  ## Write requirements.lock anew from pyproject.toml
 	@$(BIN)/pip install --quiet uv

@@ -45,7 +45,7 @@ def session(settings: Settings) -> SparkSession:
 
 def parameters(settings: Settings) -> dict[str, str]:
     """The profile's Spark settings, with its relative folders made absolute."""
-    import yaml  # type: ignore[import-untyped]
+    import yaml
     from jinja2 import Environment
 
     path = settings.project / "profiles" / "profiles.yml"
