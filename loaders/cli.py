@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -144,6 +145,30 @@ def load(once: bool, landing: Path | None, lakehouse: Path | None) -> None:
                 return
             if stop.wait(0.5):
                 return
+
+
+@pos.command()
+@click.option("--once", is_flag=True, help="Load what has landed and stop.")
+@click.option("--landing", required=True, help="Landing folder, in a Unity Catalog volume.")
+@click.option("--checkpoints", type=click.Path(path_type=Path), required=True)
+@click.option("--schema", required=True, help="Schema of the bronze tables, as in main.bronze.")
+def stream(once: bool, landing: str, checkpoints: Path, schema: str) -> None:
+    """On Databricks: load what lands into Unity Catalog's bronze tables (databricks.yml)."""
+    from loaders.stream import PAUSE_SECONDS, Places, Stream, is_databricks
+
+    if not is_databricks():
+        raise UserError("this is not Databricks; what has landed is loaded here by: pos load")
+    from pyspark.sql import SparkSession
+
+    loading = Stream(SparkSession.builder.getOrCreate(), Places(landing, checkpoints, schema))
+    # Until the job is cancelled, which kills it: nothing is lost or doubled by that.
+    while True:
+        for feed, files in loading.load().items():
+            if files:
+                click.echo(f"{feed}: {files:,} files")
+        if once:
+            return
+        time.sleep(PAUSE_SECONDS)
 
 
 @pos.command()

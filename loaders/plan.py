@@ -13,15 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 
 from loaders.bronze import SCHEMAS, rows_of
 from loaders.errors import UserError
 from loaders.landing import LandedFile
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 Thing = TypeVar("Thing")
 Numbers: TypeAlias = pa.ChunkedArray | pc.Expression
@@ -108,9 +110,13 @@ def is_at(places: Iterable[int]) -> pc.Expression:
 
 def rows_of_files(plan: Plan, landing: Path) -> tuple[pa.Table, list[LandedFile]]:
     """The rows of the planned files, and the files as they were when they were read."""
-    tables = []
     read: list[LandedFile] = []
-    first_line = 1
+    return rows_of_contents(plan, _contents(plan, landing, read)), read
+
+
+def _contents(
+    plan: Plan, landing: Path, read: list[LandedFile]
+) -> Iterator[tuple[LandedFile, bytes]]:
     for file in plan.files:
         try:
             with (landing / file.path).open("rb") as handle:
@@ -122,12 +128,20 @@ def rows_of_files(plan: Plan, landing: Path) -> tuple[pa.Table, list[LandedFile]
                 f"back or make it readable, then start again: its batch waits"
             ) from error
         read.append(LandedFile(status.st_mtime_ns, file.path, status.st_size))
+        yield file, data
+
+
+def rows_of_contents(plan: Plan, contents: Iterable[tuple[LandedFile, bytes]]) -> pa.Table:
+    """The rows of files that come with their bytes, in order of arrival."""
+    tables = []
+    first_line = 1
+    for file, data in contents:
         columns = rows_of(plan.feed, data)
         columns["source_file"] = [file.path] * len(columns["source_line"])
         landed_us = plan.landed_us(file.modified_ns // 1_000)
         tables.append(_received(plan, columns, first_line, landed_us))
         first_line += tables[-1].num_rows
-    return pa.concat_tables(tables) if tables else SCHEMAS[plan.feed].empty_table(), read
+    return pa.concat_tables(tables) if tables else SCHEMAS[plan.feed].empty_table()
 
 
 def rows_again(plan: Plan, table: DeltaTable) -> pa.Table:
