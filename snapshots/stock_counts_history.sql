@@ -11,6 +11,7 @@
         check_cols=['quantity'],
         updated_at='received_at',
         hard_deletes='ignore',
+        liquid_clustered_by=['counted_at'],
         meta={'merge_prune_by': 'counted_at:timestamp'}
     )
 }}

@@ -7,6 +7,7 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['trans_id', 'item_id'],
+        liquid_clustered_by=['ordered_at'],
         on_schema_change='fail',
         meta={'merge_prune_since': 'ordered_at:timestamp'}
     )

@@ -10,6 +10,7 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['store_id', 'item_id', 'alert'],
+        liquid_clustered_by=['store_id', 'item_id'],
         on_schema_change='fail',
         full_refresh=false,
         meta={'merge_by_rewriting': true}

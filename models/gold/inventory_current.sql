@@ -8,6 +8,7 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['store_id', 'item_id'],
+        liquid_clustered_by=['store_id', 'item_id'],
         on_schema_change='fail',
         meta={'merge_by_rewriting': true}
     )

@@ -12,7 +12,8 @@
         unique_key=[
             'store_id', 'item_id', 'change_type', 'trans_id', 'occurred_at', 'occurred_on'
         ],
-        partition_by=['occurred_on'],
+        partition_by=none if target.type == 'databricks' else ['occurred_on'],
+        liquid_clustered_by=['occurred_on'],
         on_schema_change='fail',
         pre_hook='{{ forget_orders_of_online_stores() }}',
         tags=['mart'],

@@ -9,6 +9,7 @@
         incremental_strategy='merge',
         unique_key=['store_id', 'item_id', 'counted_at', 'figure_version'],
         skip_matched_step=true,
+        liquid_clustered_by=['counted_at'],
         on_schema_change='fail',
         full_refresh=false,
         meta={'merge_prune_by': 'counted_at:timestamp'}

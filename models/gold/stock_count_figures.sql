@@ -10,6 +10,7 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['store_id', 'item_id', 'counted_at', 'figure_version'],
+        liquid_clustered_by=['counted_at'],
         on_schema_change='fail',
         full_refresh=false,
         meta={'merge_prune_by': 'counted_at:timestamp'}

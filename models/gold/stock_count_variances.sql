@@ -8,6 +8,7 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['store_id', 'item_id', 'counted_at'],
+        liquid_clustered_by=['counted_at'],
         on_schema_change='fail',
         meta={'merge_prune_by': 'counted_at:timestamp'}
     )

@@ -7,6 +7,7 @@
         incremental_strategy='merge',
         unique_key=['source', '_ingest_id'],
         skip_matched_step=true,
+        liquid_clustered_by=['source', '_ingest_id'],
         on_schema_change='fail'
     )
 }}

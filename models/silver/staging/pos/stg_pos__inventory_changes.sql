@@ -8,6 +8,7 @@
         incremental_strategy='merge',
         unique_key=['store_id', 'trans_id', 'change_type_id', 'item_id', 'occurred_on'],
         skip_matched_step=true,
+        liquid_clustered_by=['occurred_on', '_ingest_id'],
         on_schema_change='fail',
         meta={'merge_prune_by': 'occurred_on:date'}
     )

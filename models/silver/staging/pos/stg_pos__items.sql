@@ -6,6 +6,7 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['item_id'],
+        liquid_clustered_by=['item_id'],
         on_schema_change='fail'
     )
 }}

@@ -6,6 +6,7 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key=['store_id', 'item_id', 'counted_at'],
+        liquid_clustered_by=['counted_at', '_ingest_id'],
         on_schema_change='fail',
         meta={'merge_prune_by': 'counted_at:timestamp'}
     )
