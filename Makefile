@@ -76,7 +76,7 @@ status: $(READY)  ## What runs, what is there, what waits
 	@$(BIN)/pos status
 
 lint: $(READY)  ## sqlfluff, ruff, mypy, dbt-bouncer; no engine, no network
-	@$(BIN)/sqlfluff lint --disable-progress-bar models snapshots tests macros
+	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 0 models snapshots tests macros
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy

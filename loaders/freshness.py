@@ -91,9 +91,10 @@ def plain(span: timedelta) -> str:
 
 def freshness_of(settings: Settings) -> list[Freshness]:
     """Each source of bronze as it is now; :class:`UserError` where a table cannot be read."""
-    now = datetime.now(UTC)
+    asked_at = datetime.now(UTC)
     return [
-        Freshness(rule, _last_received(settings, rule), now) for rule in rules(settings.project)
+        Freshness(rule, _last_received(settings, rule), asked_at)
+        for rule in rules(settings.project)
     ]
 
 

@@ -32,7 +32,7 @@
 {%- endmacro %}
 
 
-{# For look_up(): the roles that the newest rows of `this` were made under; none where there are none. #}
+{# For look_up(): the roles that the newest rows of `this` were made under; none if it has none. #}
 {% macro roles_of_newest(cursor, newest) -%}
     {%- if execute and is_incremental() and newest is not none and newest | int >= 0 -%}
         select concat_ws(',', collect_set(_store_roles)) from {{ this }} where {{ cursor }} = {{ newest }}

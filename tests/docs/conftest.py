@@ -13,7 +13,7 @@ from tests.docs.manifest import ROOT, Manifest
 
 
 @pytest.fixture(scope="session")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+def manifest_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("manifest")
     command = [sys.executable, "-m", "dbt.cli.main", "parse", "--target", "local"]
     command += ["--target-path", str(folder), "--log-path", str(folder), "--no-use-colors"]
@@ -21,5 +21,10 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
         command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    loaded: Manifest = json.loads((Path(folder) / "manifest.json").read_text())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def manifest(manifest_folder: Path) -> Manifest:
+    loaded: Manifest = json.loads((manifest_folder / "manifest.json").read_text())
     return loaded
