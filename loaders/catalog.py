@@ -84,6 +84,8 @@ def sql_type(delta_type: str | dict[str, Any]) -> str:
 
 def register(session: SparkSession, lakehouse: Path) -> list[str]:
     """Register every table on disk that the session does not know; returns the names added."""
+    # Delta's timestamps are UTC by that name; a session begins with the machine's zone.
+    session.conf.set("spark.sql.session.timeZone", "UTC")
     added: list[str] = []
     known: dict[str, set[str]] = {}
     for schema in SCHEMAS:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_MONTH = "month"
+TABLE_ROWS = 100
 
 
 def _places(*names: str) -> Callable[[Command], Command]:
@@ -257,6 +258,75 @@ def maintain(lakehouse: Path | None, port: int | None, target: str | None) -> No
 
 
 @pos.command()
+@click.argument("statement", required=False)
+@click.option("--file", "file", type=click.Path(path_type=Path), help="Read the statement there.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table")
+@click.option(
+    "--limit", type=click.IntRange(min=0), help="Rows at most, 0 for all [table: 100, others: all]."
+)
+@click.option("--raw", is_flag=True, help="CSV: leave text that looks like a formula as it is.")
+@_places("lakehouse")
+def sql(
+    statement: str | None,
+    file: Path | None,
+    form: str,
+    limit: int | None,
+    raw: bool,
+    lakehouse: Path | None,
+) -> None:
+    """Answer a query; - reads it from standard input; without one, a prompt. Reads only."""
+    from loaders.sql import prompt
+
+    if statement is not None and file is not None:
+        raise click.UsageError("a statement or a --file, not both")
+    settings = settings_from(None, lakehouse)
+    rows = (TABLE_ROWS if form == "table" else None) if limit is None else limit or None
+    if statement is None and file is None and sys.stdin.isatty():
+        prompt.converse(settings, form, rows, raw=raw)
+        return
+    if file is not None:
+        text = _text_of(file)
+    else:
+        text = sys.stdin.read() if statement in (None, "-") else str(statement)
+    prompt.answer(settings, text, form, rows, raw=raw)
+
+
+@pos.command("sql-server")
+@click.option("--sql-port", type=int, help="Port for JDBC and ODBC [POS_SQL_PORT, or 10000].")
+@click.option("--stop", is_flag=True, help="Stop the one that runs.")
+@_places("lakehouse")
+def sql_server(sql_port: int | None, stop: bool, lakehouse: Path | None) -> None:
+    """Serve the tables to BI tools by JDBC and ODBC (Spark's Thrift server; needs Java)."""
+    from loaders.sql import server
+
+    settings = settings_from(None, lakehouse)
+    if stop:
+        click.echo("SQL server stopped" if server.stop(settings) else "no SQL server was running")
+        return
+    click.echo("starting Apache Spark: half a minute ...", err=True)
+    running = server.start(settings, sql_port)
+    click.echo(f"jdbc:hive2://127.0.0.1:{running.port}/gold (pid {running.pid}), loopback only")
+
+
+@pos.command()
+@click.argument("folder", type=click.Path(path_type=Path), default="sample")
+@click.option("--port", type=int, default=50061, show_default=True, help="Its engine's port.")
+@click.option("--days", default=10, show_default=True)
+@click.option("--items", default=2_000, show_default=True)
+@click.option("--lines", default=20_000, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+def sample(folder: Path, port: int, days: int, items: int, lines: int, seed: int) -> None:
+    """Make a small lakehouse to try models on, in seconds; prints how to use it."""
+    from loaders.sample import make_sample
+
+    exports = make_sample(
+        folder, port, days=days, items=items, lines=lines, seed=seed, tell=_tell_aside
+    )
+    for line in exports:
+        click.echo(line)
+
+
+@pos.command()
 @click.option("--once", is_flag=True, help="Take in all that has landed, build once, stop.")
 @_places("landing", "lakehouse", "port", "target")
 def run(
@@ -361,6 +431,17 @@ def _stop_on_signals() -> threading.Event:
     signal.signal(signal.SIGINT, on_signal)
     signal.signal(signal.SIGTERM, on_signal)
     return stop
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {error}") from error
+
+
+def _tell_aside(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _speed(text: str) -> float | None:

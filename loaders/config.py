@@ -72,7 +72,7 @@ def settings_from(
     return Settings(
         landing=Path(landing or environment.get("POS_LANDING", DEFAULT_LANDING)).resolve(),
         lakehouse=Path(lakehouse or environment.get("POS_LAKEHOUSE", DEFAULT_LAKEHOUSE)).resolve(),
-        port=port or _port(environment.get("POS_PORT", str(DEFAULT_PORT))),
+        port=port or port_from("POS_PORT", DEFAULT_PORT),
         target=target or environment.get("DBT_TARGET", DEFAULT_TARGET),
         retention_hours=_hours(
             environment.get("POS_RETENTION_HOURS", str(DEFAULT_RETENTION_HOURS))
@@ -80,9 +80,11 @@ def settings_from(
     )
 
 
-def _port(text: str) -> int:
+def port_from(name: str, default: int) -> int:
+    """The port that the environment's ``name`` says, or the ``default``; :class:`UserError`."""
+    text = os.environ.get(name, str(default))
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        raise UserError(f"POS_PORT is the number of a port, 1 to 65535; not {text!r}")
+        raise UserError(f"{name} is the number of a port, 1 to 65535; not {text!r}")
     return int(text)
 
 

@@ -33,6 +33,7 @@ STOP_SECONDS = 10.0
 DEFAULT_MEMORY = 1_500_000_000
 # Sail ends idle sessions, and with the session its tables are forgotten: not in our lifetime.
 SESSION_SECONDS = 10 * 365 * 24 * 3600
+SAIL = "sail"  # in the command line of its process
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ def down(settings: Settings) -> bool:
     engine = _recorded(settings)
     if engine is None:
         return False
-    _forget_client()
+    forget_client()
     os.kill(engine.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
     # A process that is gone may hold its port a moment longer, and the next start needs it.
-    while (alive := _is_sail(engine.pid)) or _listens(engine.port):
+    while (alive := is_live(engine.pid, SAIL)) or listens(engine.port):
         if time.monotonic() > deadline:
             if not alive:
                 break
@@ -76,7 +77,7 @@ def down(settings: Settings) -> bool:
 def running(settings: Settings) -> Engine | None:
     """This lakehouse's engine if its process lives and listens on the settings' port."""
     engine = _recorded(settings)
-    if engine is None or not _listens(engine.port):
+    if engine is None or not listens(engine.port):
         return None
     if engine.port != settings.port:
         raise UserError(
@@ -93,7 +94,7 @@ def _recorded(settings: Settings) -> Engine | None:
         engine = Engine(int(state["pid"]), int(state["port"]))
     except (FileNotFoundError, ValueError, KeyError):
         return None
-    return engine if _is_sail(engine.pid) else None
+    return engine if is_live(engine.pid, SAIL) else None
 
 
 def resident_bytes(settings: Settings) -> int:
@@ -113,14 +114,14 @@ def connect(settings: Settings) -> SparkSession:
     from pyspark.sql import SparkSession
     from pyspark.sql.connect.client.retries import DefaultPolicy
 
-    if not _listens(settings.port):
+    if not listens(settings.port):
         raise UserError(
             f"no engine listens on port {settings.port}; start it with: pos up"
             f" --lakehouse {settings.lakehouse} --port {settings.port}"
         )
     try:
         # pyspark hands out the session it has, whatever the address asked for.
-        _forget_client()
+        forget_client()
         session: SparkSession = SparkSession.builder.remote(settings.remote).getOrCreate()
         # The client's own policy tries a dead engine for ten minutes.
         session.client.set_retry_policies([DefaultPolicy(max_retries=4)])
@@ -138,7 +139,7 @@ def connect(settings: Settings) -> SparkSession:
 
 
 def _start(settings: Settings) -> Engine:
-    if _listens(settings.port):
+    if listens(settings.port):
         raise UserError(
             f"port {settings.port} is taken by another program, or by another lakehouse's "
             f"engine; choose a free one with --port or POS_PORT"
@@ -165,14 +166,14 @@ def _start(settings: Settings) -> Engine:
     state = {"pid": process.pid, "port": settings.port}
     write_atomically(_state_file(settings), json.dumps(state).encode())
     deadline = time.monotonic() + START_SECONDS
-    while not _listens(settings.port):
+    while not listens(settings.port):
         if process.poll() is not None or time.monotonic() > deadline:
             raise UserError(f"the engine did not start; its own words are in {log}")
         time.sleep(0.05)
     return Engine(process.pid, settings.port)
 
 
-def _forget_client() -> None:
+def forget_client() -> None:
     """Drop this process's client, if it has one: its engine may be gone, or another lakehouse's.
 
     Closed, not stopped: a stop ends the session for all clients, and a client left open asks an
@@ -200,21 +201,23 @@ def _state_file(settings: Settings) -> Path:
     return settings.state / "engine.json"
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """True if something on this machine listens on ``port``."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _is_sail(pid: int) -> bool:
-    """True if ``pid`` is a live sail process (a pid may have been given to another program)."""
+def is_live(pid: int, word: str) -> bool:
+    """True if ``pid`` lives and has ``word`` in its command line: a pid may have been given to
+    another program."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        return status != "Z" and b"sail" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return status != "Z" and word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         if Path("/proc/self").exists():
             return False
     listed = subprocess.run(
         ["ps", "-p", str(pid), "-o", "stat=,command="], capture_output=True, text=True, check=False
     ).stdout
-    return "sail" in listed and not listed.lstrip().startswith("Z")
+    return word in listed and not listed.lstrip().startswith("Z")

@@ -7,6 +7,7 @@ same one, so its settings are read from the profile and stand nowhere else.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from loaders.config import Settings
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 TARGET = "spark"
 
 
-def session(settings: Settings) -> SparkSession:
+def session(settings: Settings, more: Mapping[str, str] | None = None) -> SparkSession:
     """The classic Spark session of the profile's target ``spark``, started if there is none.
+
+    ``more``: settings beyond the profile's, or instead of them.
 
     Fetches the Delta jars where they are missing. :class:`UserError` without a usable Java.
     """
@@ -32,7 +35,7 @@ def session(settings: Settings) -> SparkSession:
     fetch(jars_folder(settings.project))
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # or it warns of every other address
     builder = SparkSession.builder
-    for name, value in parameters(settings).items():
+    for name, value in {**parameters(settings), **(more or {})}.items():
         builder = builder.config(name, value)
     try:
         return builder.getOrCreate()

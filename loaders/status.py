@@ -14,6 +14,7 @@ from loaders.freshness import freshness_of
 from loaders.landing import FEEDS, scan
 from loaders.load import ledger_of, open_table
 from loaders.redrive import has_quarantine, waiting_lines
+from loaders.sql import server
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ def status_lines(settings: Settings) -> Iterator[Line]:
             if running
             else "engine: not running; start it with: pos up"
         )
+    if serving := server.running(settings):
+        yield Line(f"SQL server: 127.0.0.1:{serving.port}, pid {serving.pid}")
     yield Line(f"lakehouse: {settings.lakehouse}")
     for schema, name, path in tables_on_disk(settings.lakehouse):
         try:

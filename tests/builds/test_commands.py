@@ -22,7 +22,7 @@ from tests.files import message
 
 COMMANDS = (
     *("simulate", "play", "replay", "load", "redrive"),
-    *("up", "down", "status", "maintain", "run", "demo"),
+    *("up", "down", "status", "maintain", "run", "demo", "sample", "sql", "sql-server"),
 )
 PROJECT = Path(__file__).resolve().parents[2]
 
