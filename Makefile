@@ -103,7 +103,7 @@ lock-bench: $(READY)  ## Write benchmarks/requirements.lock anew from requiremen
 		--no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 		--only-binary :all: benchmarks/requirements.in --output-file benchmarks/requirements.lock
 
-clean:  ## Remove what was built: lakehouse, landing, month, sample, target; the environment stays
+clean:  ## Remove what was built: lakehouse, landing, month, sample, page, target; the environment stays
 	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; fi
 	@if [ -d sample ]; then $(BIN)/pos down --lakehouse sample/lakehouse --port 50061; fi
-	rm -rf lakehouse landing month sample target logs
+	rm -rf lakehouse landing month sample page target logs

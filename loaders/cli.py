@@ -11,24 +11,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
 
-from loaders.config import settings_from
+from loaders.config import Settings, settings_from
 from loaders.errors import UserError
 from loaders.landing import FEEDS
 
 if TYPE_CHECKING:
+    from loaders.page.live import LivePage
     from loaders.schedule import Tick
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_MONTH = "month"
 TABLE_ROWS = 100
+DEFAULT_PAGE = "page"
+DEFAULT_PAGE_PORT = 8050
 
 
 def _places(*names: str) -> Callable[[Command], Command]:
@@ -52,6 +57,27 @@ def _places(*names: str) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+def _every(name: str) -> Callable[[Command], Command]:
+    """How often a page is written at most."""
+    return click.option(
+        name,
+        type=click.FloatRange(0.1, 86_400),
+        default=10.0,
+        show_default=True,
+        help="Seconds between two pages at least.",
+    )
+
+
+def _page_beside(command: Command) -> Command:
+    """The options of a page that is kept up to date beside the builds."""
+    option = click.option(
+        "--page",
+        type=click.Path(path_type=Path),
+        help="Folder of an inventory page to keep up to date.",
+    )
+    return option(_every("--page-every")(command))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -327,10 +353,46 @@ def sample(folder: Path, port: int, days: int, items: int, lines: int, seed: int
 
 
 @pos.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_PAGE,
+    show_default=True,
+    help="Folder of the page; open its index.html.",
+)
+@click.option(
+    "--serve",
+    "serve_port",
+    type=click.IntRange(0, 65535),
+    is_flag=False,
+    flag_value=DEFAULT_PAGE_PORT,
+    metavar="[PORT]",
+    help=f"Serve it on loopback [{DEFAULT_PAGE_PORT}] and write it anew when gold changes.",
+)
+@_every("--every")
+@_places("lakehouse")
+def page(out: Path, serve_port: int | None, every: float, lakehouse: Path | None) -> None:
+    """Write the inventory page from gold: a folder of static HTML that needs no engine."""
+    settings = settings_from(None, lakehouse)
+    if serve_port is None:
+        from loaders.page.writing import write_page
+
+        click.echo(write_page(settings, out))
+        click.echo(f"open {out}/index.html, or serve it: pos page --serve")
+        return
+    from loaders.page.serving import serve_page
+
+    serve_page(settings, out, serve_port, every, click.echo, _stop_on_signals())
+
+
+@pos.command()
 @click.option("--once", is_flag=True, help="Take in all that has landed, build once, stop.")
+@_page_beside
 @_places("landing", "lakehouse", "port", "target")
 def run(
     once: bool,
+    page: Path | None,
+    page_every: float,
     landing: Path | None,
     lakehouse: Path | None,
     port: int | None,
@@ -343,12 +405,18 @@ def run(
     settings = settings_from(landing, lakehouse, port, target)
     stop = _stop_on_signals()
     figures, failed = Figures(), False
-    with Schedule(settings) as schedule, View(Console()) as view:
+    with (
+        Schedule(settings) as schedule,
+        View(Console()) as view,
+        _live_page(settings, page, page_every, view.say) as live,
+    ):
 
         def on_tick(tick: Tick) -> None:
             nonlocal failed
             failed = tick.failed or (failed and not tick.reports)
             view.observe(tick, figures, settings.lakehouse)
+            if live:
+                live.after(tick)
 
         if once:
             on_tick(schedule.tick())
@@ -374,6 +442,7 @@ def run(
 @click.option("--seed", default=1, show_default=True)
 @click.option("--items", default=100_000, show_default=True)
 @click.option("--lines", default=1_500_000, show_default=True)
+@_page_beside
 @_places("landing", "lakehouse", "port", "target")
 def demo(
     folder: Path,
@@ -382,6 +451,8 @@ def demo(
     seed: int,
     items: int,
     lines: int,
+    page: Path | None,
+    page_every: float,
     landing: Path | None,
     lakehouse: Path | None,
     port: int | None,
@@ -396,7 +467,13 @@ def demo(
     console = Console()
     month = prepare_month(folder, Config(seed=seed, items=items, lines=lines), console)
     equal = run_demo(
-        settings, month, days=days, speed=_speed(speed), console=console, should_stop=stop
+        settings,
+        month,
+        days=days,
+        speed=_speed(speed),
+        console=console,
+        should_stop=stop,
+        page=partial(_live_page, settings, page, page_every),
     )
     if not equal:
         raise UserError("the inventory is not what it should be; the lines above say where")
@@ -442,6 +519,15 @@ def _text_of(file: Path) -> str:
 
 def _tell_aside(text: str) -> None:
     click.echo(text, err=True)
+def _live_page(
+    settings: Settings, out: Path | None, every: float, say: Callable[[str], None]
+) -> AbstractContextManager[LivePage | None]:
+    """The page beside the builds, if one is wanted."""
+    if out is None:
+        return nullcontext()
+    from loaders.page.live import LivePage
+
+    return LivePage(settings, out, every, say)
 
 
 def _speed(text: str) -> float | None:

@@ -9,10 +9,11 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -25,6 +26,9 @@ from loaders.playback import Month, only_player, play, progress_of
 from loaders.schedule import IDLE_SECONDS, Schedule
 from loaders.simulator import Config, simulate, write_month
 from loaders.view import Figures, View
+
+if TYPE_CHECKING:
+    from loaders.page.live import LivePage
 
 MOST_FAILURES = 3  # builds in a row, after which trying on is no use
 
@@ -55,6 +59,7 @@ def run_demo(
     speed: float | None,
     console: Console,
     should_stop: threading.Event,
+    page: Callable[[Callable[[str], None]], AbstractContextManager[LivePage | None]],
 ) -> bool:
     """Play, load, build and show until ``days`` more are in gold; True if gold equals the truth."""
     tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
@@ -65,6 +70,7 @@ def run_demo(
         tell(f"starting the engine and dbt (target {settings.target}) ...")
         schedule = stack.enter_context(Schedule(settings))
         view = stack.enter_context(View(console))
+        live = stack.enter_context(page(view.say))
         player = _Player(month, settings.landing, speed, until, should_stop)
         stack.callback(player.join)
         stack.callback(should_stop.set)
@@ -76,9 +82,13 @@ def run_demo(
             tick = schedule.tick()
             figures.clock = player.clock
             view.observe(tick, figures, settings.lakehouse)
+            if live:
+                live.after(tick)
             failures = failures + 1 if tick.failed else 0 if tick.reports else failures
             if not was_playing and (schedule.is_settled or failures == MOST_FAILURES):
                 failures += _failures_of_marts(schedule, view)
+                if live:
+                    live.built()
                 break
             if not tick.reports:
                 time.sleep(IDLE_SECONDS)
@@ -183,6 +193,7 @@ def _what_next(settings: Settings, month: Path) -> str:
         "What to look at next",
         '  query the table   .venv/bin/python -c "import polars as pl; '
         f"print(pl.read_delta('{table}').sort('on_hand_quantity').head())\"",
+        f"  the inventory     .venv/bin/pos page --serve --lakehouse {settings.lakehouse}",
         "  lineage and docs  make docs",
         f"  the next days     make run{target}",
         f"  at the seed's pace  .venv/bin/pos play {month} --speed 10 {landing} &",
