@@ -61,14 +61,14 @@ def numbers(values: pa.Array | pa.ChunkedArray) -> Column:
     if values.null_count == 0:
         return exact(values.to_numpy())
     listed: list[Any] = values.to_pylist()
-    return [value if value is None else _exact(value) for value in listed]
+    return [value if value is None else exact_number(value) for value in listed]
 
 
 def exact(values: Integers) -> Column:
     """The same, where there are no nulls."""
     if not values.size or max(-int(values.min()), int(values.max())) <= LARGEST_NUMBER:
         return np.ascontiguousarray(values)
-    return [_exact(value) for value in values.tolist()]
+    return [exact_number(value) for value in values.tolist()]
 
 
 def texts(values: pa.Array | pa.ChunkedArray) -> list[str | None]:
@@ -124,5 +124,6 @@ def second(value: pa.Scalar) -> int | None:
     return whole // MICROSECONDS
 
 
-def _exact(value: int) -> int | str:
+def exact_number(value: int) -> int | str:
+    """One number; as text where JavaScript would not hold it."""
     return value if abs(value) <= LARGEST_NUMBER else str(value)

@@ -61,7 +61,8 @@ def serve_page(
                 writer.write(written)
                 said = ""
             except (UserError, OSError, DeltaError) as error:
-                what = f"the inventory page cannot be written: {str(error).partition(chr(10))[0]}"
+                cause = str(error).partition("\n")[0]
+                what = f"the inventory page in {out} cannot be written: {cause}"
                 if what != said:
                     say(what)
                 said, written = what, {}

@@ -21,6 +21,7 @@ from loaders.page.encode import (
     Integers,
     clipped,
     exact,
+    exact_number,
     flags,
     numbers,
     second,
@@ -89,10 +90,10 @@ class Stock:
         return second(pc.max(self.rows["last_changed_at"]))
 
     @cached_property
-    def totals(self) -> dict[str, int]:
+    def totals(self) -> dict[str, int | str]:
         """The sums over all stores."""
         return {
-            name: sum(int(store[name]) for store in self.stores)
+            name: exact_number(sum(int(store[name]) for store in self.stores))
             for name in ("on_hand", "committed", "available", *TROUBLES)
         }
 

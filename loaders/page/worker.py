@@ -50,6 +50,12 @@ class Orders:
             versions, self._versions = self._versions, None
             return versions
 
+    def owe(self) -> None:
+        """What was ordered last could not be done: the newest versions are still to be written."""
+        with self._changed:
+            if self._versions is None and not self._is_over:
+                self._versions = {}
+
     def _read(self) -> None:
         for line in self._lines:
             with self._changed:
@@ -78,7 +84,8 @@ def work(
                 writer.write(versions)
             except (UserError, OSError, DeltaError) as error:
                 what = str(error).partition("\n")[0]
-                message = f"the inventory page cannot be written: {what}"
+                message = f"the inventory page in {out} cannot be written: {what}"
+                orders.owe()
             else:
                 message = f"the inventory page: {out / INDEX}"
             if message != said:

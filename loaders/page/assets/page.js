@@ -143,13 +143,13 @@ const Page = (() => {
       ],
       columns: [
         { title: "Item", name: "name", cell: itemCell },
-        { title: "Store", name: "store", cell: (row) => store(row.store) },
+        { title: "Store", name: "store", kind: "wide", cell: (row) => store(row.store) },
         { title: "On hand", name: "on_hand", kind: "number", cell: (row) => number(row.on_hand) },
         { title: "Committed", name: "committed", kind: "number wide", cell: (row) => number(row.committed) },
         { title: "Available", name: "available", kind: "number", cell: (row) => number(row.available) },
         { title: "Safety stock", name: "safety", kind: "number wide", cell: (row) => number(row.safety) },
         { title: "Last event", name: "changed_at", kind: "time wide", cell: (row) => time(row.changed_at) },
-        { title: "State", name: "flags", sorts: false, cell: (row) => Look.states(row.flags) },
+        { title: "State", name: "flags", sorts: false, kind: "wide", cell: (row) => Look.states(row.flags) },
       ],
     }));
     tables.push(new Look.Table(id("changed"), {
@@ -159,7 +159,7 @@ const Page = (() => {
       question: asked,
       columns: [
         { title: "Item", name: "name", sorts: false, cell: (row) => marked(row, itemCell(row)) },
-        { title: "Store", name: "store", sorts: false, cell: (row) => store(row.store) },
+        { title: "Store", name: "store", kind: "wide", sorts: false, cell: (row) => store(row.store) },
         { title: "Time", name: "changed_at", sorts: false, kind: "time", cell: (row) => time(row.changed_at, true) },
         { title: "Movement", name: "kind", sorts: false, kind: "wide", cell: (row) => (row.kind === null ? Look.unknown() : `${{ bopis: "pickup", restock: "delivery", count: "stock count" }[Data.now.kinds[row.kind]] || Data.now.kinds[row.kind]} ${change(row.quantity)}`) },
         { title: "On hand", name: "on_hand", sorts: false, kind: "number", cell: (row) => number(row.on_hand) },
@@ -179,13 +179,13 @@ const Page = (() => {
       }],
       columns: [
         { title: "Item", name: "name", cell: itemCell },
-        { title: "Store", name: "store", cell: (row) => store(row.store) },
+        { title: "Store", name: "store", kind: "wide", cell: (row) => store(row.store) },
         { title: "Alert", name: "alert", cell: (row) => Look.state(row.alert) },
         { title: "On hand", name: "on_hand", kind: "number wide", cell: (row) => number(row.on_hand) },
         { title: "Available", name: "available", kind: "number", cell: (row) => number(row.available) },
         { title: "Safety stock", name: "safety", kind: "number wide", cell: (row) => number(row.safety) },
         { title: "Raised", name: "raised_at", kind: "time wide", cell: (row) => time(row.raised_at) },
-        { title: "Raised at", name: "raised_quantity", kind: "number wide", cell: (row) => number(row.raised_quantity) },
+        { title: "Units then", name: "raised_quantity", kind: "number wide", cell: (row) => number(row.raised_quantity) },
         { title: "Times", name: "times", kind: "number wide", cell: (row) => number(row.times) },
       ],
     }));
@@ -199,8 +199,8 @@ const Page = (() => {
         name: "status", label: "Status", all: "any", options: () => [["open", "open"], ["partly_collected", "partly collected"]],
       }],
       columns: [
-        { title: "Item", name: "name", cell: (row) => (row.store === null ? el("div", {}, Look.name(row.name), el("span", { class: "sub" }, String(row.item))) : itemCell(row)) },
-        { title: "Store", name: "store", cell: (row) => store(row.store) },
+        { title: "Item", name: "name", cell: (row) => (row.store === null ? el("div", {}, Look.name(row.name), Look.under(row)) : itemCell(row)) },
+        { title: "Store", name: "store", kind: "wide", cell: (row) => store(row.store) },
         { title: "To collect", name: "open", kind: "number", cell: (row) => number(row.open) },
         { title: "Ordered", name: "ordered", kind: "number wide", cell: (row) => number(row.ordered) },
         { title: "Collected", name: "picked_up", kind: "number wide", cell: (row) => number(row.picked_up) },
@@ -224,7 +224,7 @@ const Page = (() => {
         { title: "First counts", name: "opening", sorts: false, kind: "number wide", cell: (row) => number(row.opening) },
         { title: "Varied", name: "varied", sorts: false, kind: "number wide", cell: (row) => number(row.varied) },
         { title: "Missing", name: "missing", sorts: false, kind: "number", cell: (row) => number(row.missing) },
-        { title: "Too many", name: "surplus", sorts: false, kind: "number", cell: (row) => number(row.surplus) },
+        { title: "Too many", name: "surplus", sorts: false, kind: "number wide", cell: (row) => number(row.surplus) },
         { title: "Restated", name: "restated", sorts: false, kind: "number wide", cell: (row) => number(row.restated) },
         { title: "Late", name: "late", sorts: false, kind: "number wide", cell: (row) => number(row.late) },
       ],
@@ -238,9 +238,9 @@ const Page = (() => {
       filters: [byStore()],
       columns: [
         { title: "Item", name: "name", cell: itemCell },
-        { title: "Store", name: "store", cell: (row) => store(row.store) },
+        { title: "Store", name: "store", kind: "wide", cell: (row) => store(row.store) },
         { title: "Counted at", name: "counted_at", kind: "time wide", cell: (row) => time(row.counted_at) },
-        { title: "Books", name: "book", kind: "number", cell: (row) => number(row.book) },
+        { title: "Books", name: "book", kind: "number wide", cell: (row) => number(row.book) },
         { title: "Counted", name: "counted", kind: "number", cell: (row) => number(row.counted) },
         { title: "Variance", name: "variance", kind: "number", cell: (row) => change(row.variance) },
         {
@@ -260,7 +260,7 @@ const Page = (() => {
       }],
       columns: [
         { title: "Item", name: "name", cell: itemCell },
-        { title: "Store", name: "store", cell: (row) => store(row.store) },
+        { title: "Store", name: "store", kind: "wide", cell: (row) => store(row.store) },
         { title: "Counted at", name: "counted_at", kind: "time wide", cell: (row) => time(row.counted_at) },
         { title: "Cause", name: "cause", cell: (row) => causeName(row.cause) },
         { title: "On hand", name: "on_hand", sorts: false, kind: "number wide", cell: (row) => turned(row.was_on_hand, row.on_hand, number) },

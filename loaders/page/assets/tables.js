@@ -44,7 +44,9 @@ const Look = (() => {
 
   function time(at, withSeconds) {
     const made = at === null || at === undefined ? null : stamp(at, withSeconds);
-    return made ? el("time", { datetime: made.iso }, made.text) : unknown();
+    if (!made) return unknown();
+    const [day, clock] = made.text.split(" "); // a narrow column breaks between the two
+    return el("time", { datetime: made.iso }, el("span", {}, day), " ", el("span", {}, clock));
   }
 
   function ago(at) {
@@ -64,8 +66,17 @@ const Look = (() => {
     return el("a", { href: `#item/${row.store}/${row.item}`, class: "item-link" }, name(row.name, "no name"));
   }
 
+  /* The item's number; where there is no room for a column of stores, the store too. */
+  function under(row) {
+    return el("span", { class: "sub" }, String(row.item),
+      el("span", { class: "narrow" }, " · ", el("bdi", {}, Data.storeName(row.store))));
+  }
+
   function itemCell(row) {
-    return el("div", {}, itemLink(row), el("span", { class: "sub" }, String(row.item)));
+    // Where there is no room for the column of states, those that somebody should know of.
+    const trouble = row.flags === undefined || !row.flags ? null
+      : el("span", { class: "narrow" }, states(row.flags));
+    return el("div", {}, itemLink(row), under(row), trouble);
   }
 
   function store(id) {
@@ -126,7 +137,7 @@ const Look = (() => {
       this.status = el("p", { class: "progress", role: "status" });
       const tools = this.tools(id);
       const table = el("table", { id, class: "data" }, el("caption", { class: "quiet" }, options.caption));
-      const scroller = el("div", { class: "scroller", role: "region", "aria-label": options.caption, tabindex: "0" }, table);
+      const scroller = el("div", { class: "scroller", role: "region", "aria-label": `Table: ${options.caption}`, tabindex: "0" }, table);
       const after = el("div", { class: "after" });
       if (tools) tools.append(this.status);
       place.append(...[tools, scroller, after].filter(Boolean));
@@ -162,6 +173,7 @@ const Look = (() => {
         ajax: (request, answer) => this.ask(request, answer),
         drawCallback: () => this.refocus(),
       });
+      for (const cell of table.tHead.querySelectorAll("th")) cell.setAttribute("scope", "col");
       this.pager(after, id);
     }
 
@@ -178,7 +190,7 @@ const Look = (() => {
             this.dt.ajax.reload();
           }, 200);
         });
-        parts.push(el("label", { class: "field grow", for: input.id }, el("span", {}, options.search), input));
+        parts.push(el("div", { class: "field grow" }, el("label", { for: input.id }, options.search), input));
         this.input = input;
       }
       for (const filter of options.filters || []) {
@@ -188,10 +200,10 @@ const Look = (() => {
           this.dt.ajax.reload();
         });
         filter.select = select;
-        parts.push(el("label", { class: "field", for: select.id }, el("span", {}, filter.label), select));
+        parts.push(el("div", { class: "field" }, el("label", { for: select.id }, filter.label), select));
       }
       this.choices();
-      return parts.length ? el("div", { class: "tools", role: "search", "aria-label": options.caption }, parts) : null;
+      return parts.length ? el("div", { class: "tools", role: "search", "aria-label": `Search: ${options.caption}` }, parts) : null;
     }
 
     /* The choices of the filters may change with the moment. */
@@ -305,5 +317,5 @@ const Look = (() => {
     return content instanceof Node ? content : el("span", {}, String(content));
   }
 
-  return { el, number, change, time, stamp, ago, name, itemCell, itemLink, store, state, states, fill, unknown, Table, whole };
+  return { el, number, change, time, stamp, ago, name, itemCell, under, store, state, states, fill, unknown, Table, whole };
 })();
