@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
 
+import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
 from loaders.errors import UserError
@@ -82,6 +83,7 @@ def work(
                     stack.enter_context(writer.alone())
                     is_alone = True
                 writer.write(versions)
+                pa.default_memory_pool().release_unused()  # it is a guest between two pages
             except (UserError, OSError, DeltaError) as error:
                 what = str(error).partition("\n")[0]
                 message = f"the inventory page in {out} cannot be written: {what}"
@@ -95,8 +97,6 @@ def work(
 
 def main() -> None:
     """``python -m loaders.page.worker LAKEHOUSE OUT SECONDS``, started by the schedule."""
-    import pyarrow as pa
-
     lakehouse, out, every = sys.argv[1:]
     os.nice(NICENESS)
     pa.set_cpu_count(1)  # the others are for the build

@@ -33,7 +33,7 @@ from tests.worlds import BEGINNING, free_port, part_ends, publish_part, small_mo
 pytestmark = pytest.mark.pages
 
 Tabs = Callable[..., Tab]
-PATIENCE = 90.0
+PATIENCE = 400.0  # a full build, on a machine that does other things too
 
 
 @dataclass
@@ -54,10 +54,6 @@ class Real:
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory, station: Station) -> Real:
     folder = tmp_path_factory.mktemp("real")
-    if Path("/tmp/page/real").exists():  # DEV
-        settings = Settings(Path("/tmp/page/real/landing"), Path("/tmp/page/real/lakehouse"))  # DEV
-        write_page(settings, folder / "page")  # DEV
-        return Real(settings, folder / "page")  # DEV
     month = small_month(folder / "month", days=6, items=1_500, lines=12_000)
     world = station.world()
     after = BEGINNING
@@ -543,7 +539,7 @@ def test_hostile_names_are_text_and_do_nothing(
     # A name that turns its line around turns nothing beside it.
     open_tab.search("stock", "evil")
     cell = open_tab.page.locator("#stock tbody th").first
-    name, sub = cell.locator("bdi").bounding_box(), cell.locator(".sub").bounding_box()
+    name, sub = cell.locator("bdi.name").bounding_box(), cell.locator(".sub").bounding_box()
     assert name is not None
     assert sub is not None
     assert abs(name["x"] - sub["x"]) < 2, "it begins where its number begins"
@@ -720,7 +716,7 @@ def test_beside_a_run_it_follows_the_builds(tmp_path: Path, tab: Tabs) -> None:
         try:
             url = f"http://127.0.0.1:{port}/"
             until(lambda: answers(port), "nobody serves", run)
-            open_tab = tab().open(url)
+            open_tab = tab(is_quiet=False).open(url)  # it will miss a file
             assert "Live" in open_tab.section("updated").inner_text()
             before = open_tab.section("as-of").inner_text()
             # In the way of the page: the run must go on, and the page come back.
@@ -728,7 +724,9 @@ def test_beside_a_run_it_follows_the_builds(tmp_path: Path, tab: Tabs) -> None:
             (page / "data").write_text("in the way")
             play(month, settings.landing, speed=None, until=month.ends_at)
             until(lambda: "cannot be written" in log.read_text(), "it does not say so", run)
-            until(lambda: is_built(settings, month.ends_at), "the build has failed", run)
+            until(
+                lambda: is_built(settings, middle + timedelta(hours=6)), "the build has failed", run
+            )
             (page / "data").unlink()
             (tmp_path / "aside").rename(page / "data")
             # Nothing more is built, so nothing is ordered: what was ordered is still owed.
@@ -749,9 +747,10 @@ def test_beside_a_run_it_follows_the_builds(tmp_path: Path, tab: Tabs) -> None:
 
 
 def is_built(settings: Settings, clock: datetime) -> bool:
+    """Whether events of after that time are in gold."""
     current = pl.read_delta(str(settings.table("gold", "inventory_current")))
     latest: Any = current["last_changed_at"].max()
-    return bool(latest.replace(tzinfo=None) > clock - timedelta(hours=12))
+    return bool(latest.replace(tzinfo=None) > clock)
 
 
 def answers(port: int) -> bool:
