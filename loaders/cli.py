@@ -519,6 +519,8 @@ def _text_of(file: Path) -> str:
 
 def _tell_aside(text: str) -> None:
     click.echo(text, err=True)
+
+
 def _live_page(
     settings: Settings, out: Path | None, every: float, say: Callable[[str], None]
 ) -> AbstractContextManager[LivePage | None]:
