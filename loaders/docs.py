@@ -120,6 +120,13 @@ class _QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Nobody reads a line for each request."""
 
+    def handle_one_request(self) -> None:
+        """One request; whoever has left before the end of the answer does not want it."""
+        try:
+            super().handle_one_request()
+        except ConnectionError:
+            self.close_connection = True
+
 
 class _Problems(logging.Handler):
     """Keeps what a logger says from warnings on."""
