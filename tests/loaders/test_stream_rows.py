@@ -1,4 +1,4 @@
-"""What of `pos stream` needs no Spark; tests/spark/test_stream.py has the rest."""
+"""What of `pos stream` needs no Spark; tests/spark/test_stream_on_spark.py has the rest."""
 
 from __future__ import annotations
 
