@@ -63,9 +63,14 @@ def test_ends_with_the_truth_and_goes_on_from_there(places):
     assert "event clock 2021-01-0" in second
     assert lines_in(second) > lines_in(first)
     for block in README_QUERIES:
-        query = [sys.executable, "-c", block]
+        query = [sys.executable, "-c", block.replace(":50051", f":{places['port']}")]
         done = subprocess.run(
-            query, cwd=places["lakehouse"].parent, capture_output=True, text=True, check=False
+            query,
+            cwd=places["lakehouse"].parent,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         assert "store_001" in done.stdout

@@ -20,6 +20,7 @@ WORDS: dict[str, set[str]] = {
     "time of the count": {"counted_at"},
     "version of its figures": {"figure_version"},
     "alert": {"alert"},
+    "day": {"day_on"},
     "entry": {"change_type", "trans_id", "occurred_at", "occurred_on"},
     "source": {"source"},
     "loader commit": {"_ingest_id"},
