@@ -63,6 +63,7 @@ def site(station: Station, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     world.land_messages(message("A", "09:00:00", (1, -1)))
     world.load_and_build()
     assert station.warehouse.invoke("snapshot").succeeded
+    assert station.warehouse.invoke("run", "--select", "time_spine_days").succeeded
     target, folder = tmp_path_factory.mktemp("target"), tmp_path_factory.mktemp("site")
     said = build_site(world.settings, target, folder)
     artifacts = [
