@@ -145,7 +145,7 @@ def test_the_check_of_conventions_wants_the_grain(copy: Copy, walked: str) -> No
     check = (
         "source .venv/bin/activate",
         "dbt parse --quiet --target local --target-path target/lint --log-path target/lint",
-        "dbt-bouncer run --output-only-failures",
+        "COLUMNS=200 dbt-bouncer run --output-only-failures",  # or names are cut
     )
     right = copy.run(*check)
     assert right.returncode == 0, right.stdout + right.stderr
