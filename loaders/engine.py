@@ -6,24 +6,20 @@ one session, and a crash of one of them leaves the others their tables.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loaders.catalog import register
 from loaders.config import Settings
 from loaders.errors import UserError
-from loaders.files import write_atomically
 from loaders.load import create_bronze
+from loaders.servers import Server, end, listens, record, recorded
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -36,15 +32,7 @@ SESSION_SECONDS = 10 * 365 * 24 * 3600
 SAIL = "sail"  # in the command line of its process
 
 
-@dataclass(frozen=True)
-class Engine:
-    """A running engine: its process and the port it listens on (loopback only)."""
-
-    pid: int
-    port: int
-
-
-def up(settings: Settings) -> tuple[Engine, list[str]]:
+def up(settings: Settings) -> tuple[Server, list[str]]:
     """Make sure that the engine runs and knows every table; returns it and the tables added."""
     settings.state.mkdir(parents=True, exist_ok=True)
     create_bronze(settings)
@@ -61,20 +49,11 @@ def down(settings: Settings) -> bool:
     if engine is None:
         return False
     forget_client()
-    os.kill(engine.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    # A process that is gone may hold its port a moment longer, and the next start needs it.
-    while (alive := is_live(engine.pid, SAIL)) or listens(engine.port):
-        if time.monotonic() > deadline:
-            if not alive:
-                break
-            os.kill(engine.pid, signal.SIGKILL)
-        time.sleep(0.05)
-    _state_file(settings).unlink(missing_ok=True)
+    end(engine, _state_file(settings), SAIL, STOP_SECONDS)
     return True
 
 
-def running(settings: Settings) -> Engine | None:
+def running(settings: Settings) -> Server | None:
     """This lakehouse's engine if its process lives and listens on the settings' port."""
     engine = _recorded(settings)
     if engine is None or not listens(engine.port):
@@ -87,14 +66,9 @@ def running(settings: Settings) -> Engine | None:
     return engine
 
 
-def _recorded(settings: Settings) -> Engine | None:
+def _recorded(settings: Settings) -> Server | None:
     """The engine that this lakehouse's state file names, if its process lives."""
-    try:
-        state = json.loads(_state_file(settings).read_bytes())
-        engine = Engine(int(state["pid"]), int(state["port"]))
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
-    return engine if is_live(engine.pid, SAIL) else None
+    return recorded(_state_file(settings), SAIL)
 
 
 def resident_bytes(settings: Settings) -> int:
@@ -138,7 +112,7 @@ def connect(settings: Settings) -> SparkSession:
     return session
 
 
-def _start(settings: Settings) -> Engine:
+def _start(settings: Settings) -> Server:
     if listens(settings.port):
         raise UserError(
             f"port {settings.port} is taken by another program, or by another lakehouse's "
@@ -163,14 +137,14 @@ def _start(settings: Settings) -> Engine:
             cwd=settings.lakehouse,
             start_new_session=True,  # Ctrl-C in the terminal must not end everybody's engine
         )
-    state = {"pid": process.pid, "port": settings.port}
-    write_atomically(_state_file(settings), json.dumps(state).encode())
+    engine = Server(process.pid, settings.port)
+    record(_state_file(settings), engine)
     deadline = time.monotonic() + START_SECONDS
     while not listens(settings.port):
         if process.poll() is not None or time.monotonic() > deadline:
             raise UserError(f"the engine did not start; its own words are in {log}")
         time.sleep(0.05)
-    return Engine(process.pid, settings.port)
+    return engine
 
 
 def forget_client() -> None:
@@ -199,25 +173,3 @@ def _sail() -> str:
 
 def _state_file(settings: Settings) -> Path:
     return settings.state / "engine.json"
-
-
-def listens(port: int) -> bool:
-    """True if something on this machine listens on ``port``."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def is_live(pid: int, word: str) -> bool:
-    """True if ``pid`` lives and has ``word`` in its command line: a pid may have been given to
-    another program."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        return status != "Z" and word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        if Path("/proc/self").exists():
-            return False
-    listed = subprocess.run(
-        ["ps", "-p", str(pid), "-o", "stat=,command="], capture_output=True, text=True, check=False
-    ).stdout
-    return word in listed and not listed.lstrip().startswith("Z")

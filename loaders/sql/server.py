@@ -5,21 +5,18 @@ A process of its own with a JVM (``loaders.sql.thrift``), so that no report take
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from loaders.catalog import tables_on_disk
 from loaders.config import Settings, port_from
-from loaders.engine import is_live, listens
 from loaders.errors import UserError
 from loaders.jars import fetch, jars_folder
 from loaders.java import java_home_or_advice
+from loaders.servers import Server, end, listens, recorded
 
 DEFAULT_PORT = 10_000  # what BI tools propose for HiveServer2
 PROGRAM = "loaders.sql.thrift"
@@ -30,15 +27,7 @@ START_SECONDS = 300.0  # a cold JVM on a busy machine
 STOP_SECONDS = 20.0
 
 
-@dataclass(frozen=True)
-class SqlServer:
-    """A running server: its process and the port it listens on (loopback only)."""
-
-    pid: int
-    port: int
-
-
-def start(settings: Settings, port: int | None = None) -> SqlServer:
+def start(settings: Settings, port: int | None = None) -> Server:
     """Start the lakehouse's SQL server, or find it running; returns once it takes connections.
 
     :class:`UserError` without Java, tables or a free port, and where it does not come up.
@@ -60,14 +49,9 @@ def start(settings: Settings, port: int | None = None) -> SqlServer:
     return _start(settings, wanted)
 
 
-def running(settings: Settings) -> SqlServer | None:
+def running(settings: Settings) -> Server | None:
     """The lakehouse's SQL server if it lives."""
-    try:
-        state = json.loads(_state_file(settings).read_bytes())
-        server = SqlServer(int(state["pid"]), int(state["port"]))
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
-    return server if is_live(server.pid, PROGRAM) else None
+    return recorded(state_file(settings), PROGRAM)
 
 
 def stop(settings: Settings) -> bool:
@@ -75,19 +59,11 @@ def stop(settings: Settings) -> bool:
     server = running(settings)
     if server is None:
         return False
-    os.kill(server.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    while (alive := is_live(server.pid, PROGRAM)) or listens(server.port):
-        if time.monotonic() > deadline:
-            if not alive:
-                break
-            os.kill(server.pid, signal.SIGKILL)  # its JVM ends with it
-        time.sleep(0.1)
-    _state_file(settings).unlink(missing_ok=True)
+    end(server, state_file(settings), PROGRAM, STOP_SECONDS)  # its JVM ends with it
     return True
 
 
-def _start(settings: Settings, port: int) -> SqlServer:
+def _start(settings: Settings, port: int) -> Server:
     folder = settings.state / "sql_server"
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
@@ -114,8 +90,9 @@ def _start(settings: Settings, port: int) -> SqlServer:
                 process.kill()
             raise UserError(f"the SQL server did not start; its own words are in {log}")
         time.sleep(0.2)
-    return SqlServer(process.pid, port)
+    return Server(process.pid, port)
 
 
-def _state_file(settings: Settings) -> Path:
+def state_file(settings: Settings) -> Path:
+    """Where the server writes down that it runs."""
     return settings.state / "sql_server.json"

@@ -6,7 +6,6 @@ what writes into one is refused. Run as a program: ``python -m loaders.sql.thrif
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -19,7 +18,8 @@ from deltalake.exceptions import DeltaError
 
 from loaders.catalog import SCHEMAS, tables_on_disk
 from loaders.config import Settings, settings_from
-from loaders.files import write_atomically
+from loaders.servers import Server, record
+from loaders.sql.server import state_file
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -89,8 +89,7 @@ def serve(settings: Settings, port: int) -> None:
     assert java is not None, "a classic session has a JVM"
     thrift = java.org.apache.spark.sql.hive.thriftserver.HiveThriftServer2
     thrift.startWithSparkSession(session._jsparkSession, False)
-    state = {"pid": os.getpid(), "port": port}
-    write_atomically(settings.state / "sql_server.json", json.dumps(state).encode())
+    record(state_file(settings), Server(os.getpid(), port))
     while not stop.wait(LOOK_SECONDS):
         views.refresh()
     session.stop()

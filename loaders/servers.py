@@ -1,0 +1,77 @@
+"""A server that a lakehouse has for itself: found again by a file in its state folder, and ended.
+
+The embedded engine is one, the SQL server for BI tools another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from loaders.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its process and the port it listens on (loopback only)."""
+
+    pid: int
+    port: int
+
+
+def record(path: Path, server: Server) -> None:
+    """Write down which process it is, for :func:`recorded`."""
+    write_atomically(path, json.dumps(asdict(server)).encode())
+
+
+def recorded(path: Path, word: str) -> Server | None:
+    """The server that the file names, if its process lives and has ``word`` in its command line."""
+    try:
+        state = json.loads(path.read_bytes())
+        server = Server(int(state["pid"]), int(state["port"]))
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+    return server if is_live(server.pid, word) else None
+
+
+def end(server: Server, path: Path, word: str, patience: float) -> None:
+    """Stop a server that :func:`recorded` has found, by force after so many seconds; returns once
+    its port is free too, and forgets it."""
+    os.kill(server.pid, signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    # A process that is gone may hold its port a moment longer, and the next start needs it.
+    while (alive := is_live(server.pid, word)) or listens(server.port):
+        if time.monotonic() > deadline:
+            if not alive:
+                break
+            os.kill(server.pid, signal.SIGKILL)
+        time.sleep(0.05)
+    path.unlink(missing_ok=True)
+
+
+def listens(port: int) -> bool:
+    """True if something on this machine listens on ``port``."""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_live(pid: int, word: str) -> bool:
+    """True if ``pid`` lives and has ``word`` in its command line: a pid may have been given to
+    another program."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return status != "Z" and word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        if Path("/proc/self").exists():
+            return False
+    listed = subprocess.run(
+        ["ps", "-p", str(pid), "-o", "stat=,command="], capture_output=True, text=True, check=False
+    ).stdout
+    return word in listed and not listed.lstrip().startswith("Z")
