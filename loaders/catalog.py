@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from loaders.errors import UserError
+from loaders.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -47,10 +47,9 @@ def create_table_sql(schema: str, name: str, path: Path) -> str:
         fields = json.loads(table.schema().to_json())["fields"]
         partitions = table.metadata().partition_columns
     except (DeltaError, OSError) as error:
-        what = str(error).partition("\n")[0]  # a backtrace follows
         raise UserError(
-            f"cannot read the Delta table {schema}.{name} at {path}: {what}. Restore it from a "
-            f"backup, or move the folder away so that it is built again"
+            f"cannot read the Delta table {schema}.{name} at {path}: {first_line(error)}. "
+            f"Restore it from a backup, or move the folder away so that it is built again"
         ) from error
     columns = ", ".join(
         f"`{field['name']}` {sql_type(field['type'])}{'' if field['nullable'] else ' not null'}"

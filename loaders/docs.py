@@ -16,8 +16,7 @@ import os
 import re
 import shutil
 import tempfile
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ import click
 
 from loaders.config import Settings, settings_from
 from loaders.errors import UserError
+from loaders.web import server_of
 
 FOLDER = Path("target/docs")
 INDEX = "index.html"
@@ -105,27 +105,7 @@ def as_databricks(
 
 def site_server(folder: Path, port: int) -> ThreadingHTTPServer:
     """A server of ``folder`` on loopback, not yet serving; :class:`UserError` if it cannot be."""
-    try:
-        return ThreadingHTTPServer(
-            ("127.0.0.1", port), partial(_QuietHandler, directory=str(folder))
-        )
-    except OSError as error:
-        raise UserError(
-            f"port {port} cannot be listened on ({error.strerror}); choose another: "
-            f"make docs DOCS_PORT={port + 1}"
-        ) from error
-
-
-class _QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Nobody reads a line for each request."""
-
-    def handle_one_request(self) -> None:
-        """One request; whoever has left before the end of the answer does not want it."""
-        try:
-            super().handle_one_request()
-        except ConnectionError:
-            self.close_connection = True
+    return server_of(folder, port, f"choose another: make docs DOCS_PORT={port + 1}")
 
 
 class _Problems(logging.Handler):

@@ -27,7 +27,7 @@ from deltalake.exceptions import DeltaError
 
 from loaders.bronze import CONFIGURATION, SCHEMAS
 from loaders.config import Settings
-from loaders.errors import UserError
+from loaders.errors import UserError, first_line
 from loaders.files import append_durably, only_holder, write_atomically
 from loaders.landing import FEEDS, LandedFile, scan
 from loaders.plan import Plan, rows_again, rows_of_files
@@ -237,10 +237,9 @@ def open_table(path: Path) -> DeltaTable:
     try:
         return DeltaTable(str(path))
     except (DeltaError, OSError) as error:
-        what = str(error).partition("\n")[0]  # a backtrace follows
         raise UserError(
-            f"{path} is not a readable Delta table ({what}); restore it from a backup, or move "
-            f"the folder away and load again"
+            f"{path} is not a readable Delta table ({first_line(error)}); restore it from a "
+            f"backup, or move the folder away and load again"
         ) from error
 
 

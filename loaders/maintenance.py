@@ -26,6 +26,7 @@ from deltalake import DeltaTable
 from loaders import engine, turns
 from loaders.catalog import tables_on_disk
 from loaders.config import Settings
+from loaders.errors import first_line
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -162,7 +163,7 @@ class Maintenance:
             with self._turn(session) as is_ours:
                 return list(self._work(due, is_idle=is_idle)) if is_ours else []
         except Exception as error:
-            return [Upkeep("the turn to write", problem=_first_line(error))]
+            return [Upkeep("the turn to write", problem=first_line(error))]
 
     def everything(self, session: SparkSession | None) -> Iterator[Upkeep]:
         """Look at every table, however long that takes; the turn is taken for each."""
@@ -208,7 +209,7 @@ class Maintenance:
             self._remove_files(table, path, upkeep)
             seen.version = table.version()
         except Exception as error:
-            upkeep.problem = _first_line(error)
+            upkeep.problem = first_line(error)
         upkeep.seconds = time.monotonic() - started
         return upkeep
 
@@ -343,7 +344,3 @@ def _older_than(folder: Path, commits: dict[int, str], seconds: float) -> int:
             is_old = True
         low, high = (middle + 1, high) if is_old else (low, middle)
     return low
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

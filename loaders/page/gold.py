@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from loaders.errors import UserError
+from loaders.errors import UserError, first_line
 from loaders.landing import COUNTS, ITEMS, MESSAGES
 
 if TYPE_CHECKING:
@@ -73,6 +73,13 @@ def _latest_version(log: Path) -> int | None:
     return max((int(number) for number, _, _ in numbers if len(number) == 20), default=None)
 
 
+def foremost(rows: pa.Table, most: int, order: list[tuple[str, str]]) -> pa.Table:
+    """The first so many rows in an order (column, ascending or descending); the rest is not
+    sorted."""
+    places = pc.select_k_unstable(rows, k=min(most, rows.num_rows), sort_keys=order)
+    return rows.take(places)
+
+
 @dataclass(frozen=True)
 class Written:
     """One table as the page has it."""
@@ -101,9 +108,9 @@ class Gold:
             try:
                 self._open[name] = DeltaTable(str(path), version=self.versions[name])
             except (DeltaError, OSError) as error:
-                what = str(error).partition("\n")[0]  # a backtrace follows
                 raise UserError(
-                    f"cannot read {name} at {path}, version {self.versions[name]}: {what}"
+                    f"cannot read {name} at {path}, version {self.versions[name]}: "
+                    f"{first_line(error)}"
                 ) from error
         return self._open[name]
 

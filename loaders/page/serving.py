@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -14,10 +12,11 @@ from typing import BinaryIO
 from deltalake.exceptions import DeltaError
 
 from loaders.config import Settings
-from loaders.errors import UserError
+from loaders.errors import UserError, first_line
 from loaders.page.folder import NOW
 from loaders.page.gold import Versions, quiet_versions, versions_of
 from loaders.page.writing import PageWriter
+from loaders.web import Handler, server_of
 
 
 def serve_page(
@@ -46,7 +45,7 @@ def serve_page(
             is_writer = True
             written = quiet_versions(settings.lakehouse)
             say(str(writer.write(written)))
-        server = _server(out, port)
+        server = server_of(out, port, "name another: pos page --serve PORT", _Handler)
         stack.callback(server.server_close)
         thread = threading.Thread(target=server.serve_forever, name="page", daemon=True)
         thread.start()
@@ -61,25 +60,13 @@ def serve_page(
                 writer.write(written)
                 said = ""
             except (UserError, OSError, DeltaError) as error:
-                cause = str(error).partition("\n")[0]
-                what = f"the inventory page in {out} cannot be written: {cause}"
+                what = f"the inventory page in {out} cannot be written: {first_line(error)}"
                 if what != said:
                     say(what)
                 said, written = what, {}
 
 
-def _server(out: Path, port: int) -> ThreadingHTTPServer:
-    handler = functools.partial(_Handler, directory=str(out))
-    try:
-        return ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except OSError as error:
-        raise UserError(
-            f"cannot serve on port {port}: {error.strerror or error}; name another: "
-            f"pos page --serve PORT"
-        ) from error
-
-
-class _Handler(SimpleHTTPRequestHandler):
+class _Handler(Handler):
     """Files of the page; no listings, nothing hidden, and only for a browser on this machine."""
 
     protocol_version = "HTTP/1.1"
@@ -105,6 +92,3 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("X-Frame-Options", "DENY")
         super().end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing: whoever runs it does not want a line for each file."""

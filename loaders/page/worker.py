@@ -20,7 +20,7 @@ from typing import TextIO
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
-from loaders.errors import UserError
+from loaders.errors import UserError, first_line
 from loaders.page.folder import INDEX
 from loaders.page.gold import Versions
 from loaders.page.writing import PageWriter
@@ -85,8 +85,7 @@ def work(
                 writer.write(versions)
                 pa.default_memory_pool().release_unused()  # it is a guest between two pages
             except (UserError, OSError, DeltaError) as error:
-                what = str(error).partition("\n")[0]
-                message = f"the inventory page in {out} cannot be written: {what}"
+                message = f"the inventory page in {out} cannot be written: {first_line(error)}"
                 orders.owe()
             else:
                 message = f"the inventory page: {out / INDEX}"
