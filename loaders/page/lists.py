@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from loaders.landing import COUNTS, ITEMS, MESSAGES
 from loaders.page.encode import Column, flags, numbers, second, texts, times
-from loaders.page.gold import ALERTS, FEEDS, ORDERS, RESTATEMENTS, VARIANCES, Gold
+from loaders.page.gold import ALERTS, FEEDS, ORDERS, RESTATEMENTS, VARIANCES, Gold, foremost
 from loaders.page.stock import Stock
 
 PART_ROWS = 1_000
@@ -125,10 +125,7 @@ def orders(gold: Gold, stock: Stock) -> Listed | None:
         },
         rows.num_rows,
         {
-            "by_status": {
-                row["values"]: row["counts"]
-                for row in statuses["status"].value_counts().to_pylist()
-            },
+            "by_status": _counts_of(statuses["status"]),
             "open_units": pc.sum(rows["open_quantity"]).as_py() or 0,
         },
     )
@@ -230,17 +227,16 @@ def variances(gold: Gold, stock: Stock) -> Listed | None:
     if rows is None:
         return None
     rows = rows.append_column("units", pc.abs(rows["variance_quantity"]))
-    largest = pc.select_k_unstable(
+    shown = foremost(
         rows,
-        k=min(MOST_VARIANCES, rows.num_rows),
-        sort_keys=[
+        MOST_VARIANCES,
+        [
             ("units", "descending"),
             ("counted_at", "descending"),
             ("store_id", "ascending"),
             ("item_id", "ascending"),
         ],
     )
-    shown = rows.take(largest)
     return Listed(
         {
             "store": numbers(shown["store_id"]),
@@ -264,12 +260,8 @@ def restatements(gold: Gold, stock: Stock) -> Listed | None:
     if published is None:
         return None
     # A log that only grows: of all but the newest rows no more than this is read.
-    newest_first = pc.select_k_unstable(
-        published,
-        k=min(MOST_RESTATEMENTS, published.num_rows),
-        sort_keys=[("restated_at", "descending")],
-    )
-    since = pc.min(published["restated_at"].take(newest_first))
+    newest = foremost(published, MOST_RESTATEMENTS, [("restated_at", "descending")])
+    since = pc.min(newest["restated_at"])
     rows = gold.read(
         RESTATEMENTS,
         [
@@ -289,10 +281,10 @@ def restatements(gold: Gold, stock: Stock) -> Listed | None:
         pc.field("restated_at") >= since,
     )
     assert rows is not None
-    newest = pc.select_k_unstable(
+    shown = foremost(
         rows,
-        k=min(MOST_RESTATEMENTS, rows.num_rows),
-        sort_keys=[
+        MOST_RESTATEMENTS,
+        [
             ("restated_at", "descending"),
             ("counted_at", "descending"),
             ("store_id", "ascending"),
@@ -300,7 +292,6 @@ def restatements(gold: Gold, stock: Stock) -> Listed | None:
             ("figure_version", "descending"),
         ],
     )
-    shown = rows.take(newest)
     return Listed(
         {
             "store": numbers(shown["store_id"]),
@@ -317,12 +308,7 @@ def restatements(gold: Gold, stock: Stock) -> Listed | None:
             "variance": numbers(shown["variance_quantity"]),
         },
         published.num_rows,
-        {
-            "by_cause": {
-                row["values"]: row["counts"]
-                for row in published["cause"].value_counts().to_pylist()
-            }
-        },
+        {"by_cause": _counts_of(published["cause"])},
     )
 
 
@@ -361,6 +347,11 @@ def freshness(gold: Gold, stock: Stock) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _counts_of(values: pa.ChunkedArray) -> dict[str, int]:
+    """How often each value is there."""
+    return {row["values"]: row["counts"] for row in values.value_counts().to_pylist()}
 
 
 def _latest_count(stock: Stock) -> int | None:

@@ -28,6 +28,7 @@ from loaders.page.encode import (
     seconds,
     times,
 )
+from loaders.page.gold import foremost
 
 COLUMNS = [
     "store_id",
@@ -269,16 +270,12 @@ def changed_rows(stock: Stock) -> pa.Array:
     rows = stock.rows.select(["last_changed_at", "item_id", "store_id"])
     rows = rows.append_column("place", pa.array(np.arange(rows.num_rows)))
     rows = rows.filter(pc.is_valid(rows["last_changed_at"]))
-    newest = pc.select_k_unstable(
+    newest = foremost(
         rows,
-        k=min(CHANGED_SHOWN, rows.num_rows),
-        sort_keys=[
-            ("last_changed_at", "descending"),
-            ("item_id", "ascending"),
-            ("store_id", "ascending"),
-        ],
+        CHANGED_SHOWN,
+        [("last_changed_at", "descending"), ("item_id", "ascending"), ("store_id", "ascending")],
     )
-    return _in_one(rows["place"].take(newest))
+    return _in_one(newest["place"])
 
 
 def changed(stock: Stock, places: pa.Array) -> dict[str, Any]:

@@ -20,6 +20,21 @@ READERS = {"polars": 0, "duckdb": 1, "DeltaTable": 2, "SparkSession": 3}
 pytestmark = pytest.mark.pages
 
 
+def output_of(sample: Sample, *command: str) -> str:
+    """What a command that must succeed prints, beside the sample as a reader of the page has it."""
+    done = subprocess.run(
+        command,
+        cwd=sample.folder,
+        env=sample.environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_readme_shows_every_reader() -> None:
     assert len(PYTHON) == len(READERS)
     for name, number in READERS.items():
@@ -29,21 +44,13 @@ def test_readme_shows_every_reader() -> None:
 @pytest.mark.parametrize("reader", READERS)
 def test_a_reader_prints_the_units_of_each_store(sample: Sample, reader: str) -> None:
     block = PYTHON[READERS[reader]]
-    done = subprocess.run(
-        [sys.executable, "-c", block.text.replace(":50051", f":{sample.settings.port}")],
-        cwd=sample.folder,
-        env=sample.environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    program = block.text.replace(":50051", f":{sample.settings.port}")
+    printed = output_of(sample, sys.executable, "-c", program)
     table = sample.table("inventory_current")
     units = table.group_by("store_name").aggregate([("on_hand_quantity", "sum")])
     assert units.num_rows == 2
     for row in units.to_pylist():
-        line = next(text for text in done.stdout.splitlines() if row["store_name"] in text)
+        line = next(text for text in printed.splitlines() if row["store_name"] in text)
         assert str(row["on_hand_quantity_sum"]) in re.findall(r"-?\d+", line.replace(",", "")), line
 
 
@@ -61,27 +68,12 @@ def shell(block: Block) -> list[str]:
 
 @pytest.mark.parametrize("command", [text for block in QUERY_IT for text in shell(block)])
 def test_a_command_of_the_page_answers(sample: Sample, command: str) -> None:
-    done = subprocess.run(
-        [
-            "bash",
-            "-e",
-            "-o",
-            "pipefail",
-            "-c",
-            f'pos() {{ "{sys.executable}" -m loaders "$@"; }}\n{command}',
-        ],
-        cwd=sample.folder,
-        env=sample.environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    script = f'pos() {{ "{sys.executable}" -m loaders "$@"; }}\n{command}'
+    printed = output_of(sample, "bash", "-e", "-o", "pipefail", "-c", script)
     written = sample.folder / command.rpartition("> ")[2]
-    assert done.stdout or (written.suffix == ".csv" and written.read_text().count("\n") > 1)
+    assert printed or (written.suffix == ".csv" and written.read_text().count("\n") > 1)
     if "as units" in command:
         table = sample.table("inventory_current")
         assert str(pc.sum(table["on_hand_quantity"].filter(pc.equal(table["store_id"], 1)))) in (
-            done.stdout
+            printed
         )
