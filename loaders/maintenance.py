@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -51,9 +51,15 @@ INSERT_ONLY = (
 )
 CHECKPOINT_COMMITS = 10
 # Versions older than this cannot be opened any more, though their files are kept for whoever has
-# them open. Readers list the log at each statement: an hour of it costs them 6 ms each time.
-LOG_SECONDS = 15 * 60
+# them open. Each statement lists the logs that it reads, 5 microseconds a name, and takes in what
+# their checkpoints still say of replaced files, 6 microseconds a file: with a quarter of an hour
+# of either a tick took a quarter longer than with none. Shorter: an embedded engine's statement
+# that plans for longer than this is refused.
+LOG_SECONDS = 5 * 60
 LOG_ENTRIES = 64  # and so many that are older, before they are removed
+# The embedded engine writes a checksum beside each commit and reads none; Spark reads the newest.
+# They are half of the names in a log, so that a list of it takes twice as long with them.
+CHECKSUMS = 10  # the newest, which stay
 
 
 @dataclass
@@ -103,6 +109,7 @@ class _Seen:
 
     version: int
     again_at: float
+    unnamed_since: dict[str, float] = field(default_factory=dict)  # files, by path
 
 
 @dataclass
@@ -124,12 +131,13 @@ class Maintenance:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._seen: dict[Path, _Seen] = {}
-        retention = settings.retention_hours * 3600
-        self._look_seconds = max(retention / 4, 1.0)
-        self._log_seconds = min(retention, LOG_SECONDS)
+        self._retention = settings.retention_hours * 3600
+        self._look_seconds = max(self._retention / 4, 1.0)
+        self._log_seconds = min(self._retention, LOG_SECONDS)
+        # The first is how long the log names what was replaced; when the files go, see below.
         self._properties = {
             "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
-            "delta.deletedFileRetentionDuration": f"interval {retention:.0f} seconds",
+            "delta.deletedFileRetentionDuration": f"interval {self._log_seconds:.0f} seconds",
             "delta.logRetentionDuration": f"interval {self._log_seconds:.0f} seconds",
         }
 
@@ -174,7 +182,7 @@ class Maintenance:
                     turns.wait(session)
                 with turns.taken(session, turns.BY_HAND) if session else nullcontext(True) as ours:
                     if ours:
-                        upkeep = self._look(f"{schema}.{name}", path, is_idle=True)
+                        upkeep = self._look(f"{schema}.{name}", path, is_idle=True, is_by_hand=True)
             yield upkeep
 
     def _turn(self, session: SparkSession | None) -> AbstractContextManager[bool]:
@@ -193,7 +201,7 @@ class Maintenance:
             if not upkeep.is_nothing:
                 yield upkeep
 
-    def _look(self, name: str, path: Path, *, is_idle: bool) -> Upkeep:
+    def _look(self, name: str, path: Path, *, is_idle: bool, is_by_hand: bool = False) -> Upkeep:
         """Do to one table whatever there is to do."""
         started = time.monotonic()
         upkeep = Upkeep(name)
@@ -206,7 +214,7 @@ class Maintenance:
             self._set_properties(table, upkeep)
             self._merge_files(table, upkeep, is_idle=is_idle)
             self._cut_log(table, path, upkeep)
-            self._remove_files(table, path, upkeep)
+            self._remove_files(table, path, seen, upkeep, by_times=is_by_hand)
             seen.version = table.version()
         except Exception as error:
             upkeep.problem = first_line(error)
@@ -246,26 +254,31 @@ class Maintenance:
             upkeep.has_new_checkpoint = True
         if _older_than(folder, before.commits, self._log_seconds) >= LOG_ENTRIES:
             table.cleanup_metadata()  # up to the last checkpoint that is old enough
-        elif len(before.checksums) < len(before.commits) + LOG_ENTRIES:
-            return
-        after = _log_in(folder)
-        # The embedded engine's checksums of versions that are gone; delta-rs knows nothing of them.
-        for version, name in after.checksums.items():
-            if version < min(after.commits, default=0):
-                with suppress(FileNotFoundError):
-                    (folder / name).unlink()
-                upkeep.log_entries_removed += 1
-        upkeep.log_entries_removed += max(0, before.entries - after.entries)
+        # delta-rs knows nothing of checksums.
+        for version in sorted(before.checksums)[:-CHECKSUMS]:
+            with suppress(FileNotFoundError):
+                (folder / before.checksums[version]).unlink()
+        upkeep.log_entries_removed += max(0, before.entries - _log_in(folder).entries)
 
-    def _remove_files(self, table: DeltaTable, path: Path, upkeep: Upkeep) -> None:
-        """Remove files that no version within the retention names, a killed writer's too."""
-        # Asked first: a vacuum is two commits, also if it finds nothing. And it names what it has
-        # removed again and again, until a checkpoint forgets it.
-        options: dict[str, Any] = {"full": True, "enforce_retention_duration": False}
-        names = table.vacuum(dry_run=True, **options)
-        if there := [name for name in names if (path / name).exists()]:
-            table.vacuum(dry_run=False, **options)
-            upkeep.files_removed = len(there)
+    def _remove_files(
+        self, table: DeltaTable, path: Path, seen: _Seen, upkeep: Upkeep, *, by_times: bool
+    ) -> None:
+        """Remove files that no version within the retention names, a killed writer's too.
+
+        delta-rs says which files the log names no more; since when is remembered here. A look by
+        hand remembers nothing, so it goes ``by_times``: those of their writing.
+        """
+        unnamed = table.vacuum(dry_run=True, full=True, enforce_retention_duration=False)
+        now, wall = time.monotonic(), time.time()
+        seen.unnamed_since = {name: seen.unnamed_since.get(name, now) for name in unnamed}
+        rest = self._retention - self._log_seconds  # the log has named them for so long
+        for name, since in seen.unnamed_since.items():
+            file = path / name
+            with suppress(FileNotFoundError):  # a checkpoint may still name what is gone
+                is_old = by_times and wall - file.stat().st_mtime >= self._retention
+                if is_old or now - since >= rest:
+                    file.unlink()
+                    upkeep.files_removed += 1
 
 
 def _sizes(table: DeltaTable) -> dict[str | None, list[int]]:

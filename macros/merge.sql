@@ -85,6 +85,7 @@
             {%- for key in ([unique_key] if unique_key is string else unique_key) %}
             dbt_source.{{ key }} = dbt_target.{{ key }}{{ ' and' if not loop.last }}
             {%- endfor %}
+    {{ in_few_files() }}
 {% endmacro %}
 
 
@@ -111,7 +112,20 @@
             {%- for key in ([unique_key] if unique_key is string else unique_key) %}
             dbt_source.{{ key }} = dbt_target.{{ key }}{{ ' and' if not loop.last }}
             {%- endfor %}
+    {{ in_few_files() }}
 {% endmacro %}
+
+
+{#
+    For the end of what the two statements above write. The embedded engine writes a file for each
+    strand of its plan, four or more for such a union, and each statement after it pays 6 microseconds
+    for each file that was replaced of late (loaders/maintenance.py). A limit that no table reaches
+    brings the strands together: one or two files. REPARTITION and COALESCE do not, and DISTRIBUTE BY
+    is not known. 200,000 rows: 0.20 s instead of 0.18 s.
+#}
+{% macro in_few_files() -%}
+    limit {{ 2 ** 53 }}
+{%- endmacro %}
 
 
 {#

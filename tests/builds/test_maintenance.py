@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -255,6 +256,31 @@ def test_readers_that_are_at_it_are_not_disturbed(settings: Settings, little_is_
     maintain(settings)
     with pytest.raises(FileNotFoundError):
         opened[1].to_pyarrow_table()
+    assert bodies(settings) == before
+
+
+def test_old_files_are_kept_for_the_retention_after_they_were_replaced(
+    settings: Settings, little_is_much: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However old they are, and though the log does not name them any more."""
+    monkeypatch.setattr(loaders.maintenance, "LOG_SECONDS", 0)
+    path = settings.table("bronze", "pos_messages")
+    two_hours_ago = time.time() - 7200
+    for file in path.glob("*.parquet"):
+        os.utime(file, (two_hours_ago, two_hours_ago))
+    seconds = 2.0
+    kept = replace(settings, target="spark", retention_hours=seconds / 3600)
+    opened, before, maintenance = DeltaTable(str(path)), bodies(settings), Maintenance(kept)
+    started = time.monotonic()
+    done = {upkeep.table: upkeep for upkeep in maintenance.between_builds(None, is_idle=True)}
+    assert done[MESSAGES].files_merged == 24
+    assert sorted(opened.to_pyarrow_table()["body"].to_pylist()) == before
+    time.sleep(max(0.0, started + 1.2 - time.monotonic()))  # due again, and not yet removed
+    assert [each.files_removed for each in maintenance.between_builds(None, is_idle=True)] == []
+    assert sorted(opened.to_pyarrow_table()["body"].to_pylist()) == before
+    time.sleep(seconds)
+    done = {upkeep.table: upkeep for upkeep in maintenance.between_builds(None, is_idle=True)}
+    assert done[MESSAGES].files_removed == 24
     assert bodies(settings) == before
 
 
