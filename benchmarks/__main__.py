@@ -46,6 +46,7 @@ class Plan:
     sizes: Sequence[int]
     measures: Sequence[str]
     month: Path
+    aging_ticks: int = measures.AGING_TICKS
 
     def measure(self, take: Callable[[], Record], **wanted: object) -> Record | None:
         """Take a measurement, unless the run that is resumed has it; say how it went."""
@@ -73,6 +74,7 @@ def main() -> None:
         sizes=[int(size) for size in arguments.sizes.split(",") if size],
         measures=[name for name in arguments.measures.split(",") if name],
         month=arguments.work.absolute() / "month",
+        aging_ticks=arguments.aging_ticks,
     )
     if arguments.what in ("full", "quick"):
         if not arguments.resume:
@@ -136,12 +138,12 @@ def _own_measures(
                 (ticks, seconds if target == "local" else min(seconds, SPARK_SECONDS)),
             ),
             "memory": (measures.memory, (demo_days,)),
-            "aging": (measures.aging, ()),
+            "aging": (measures.aging, (plan.aging_ticks,)),
         }
         for name, (function, rest) in own.items():
-            # 2,000 ticks on Spark would take most of a day.
             if name not in plan.measures:
                 continue
+            # 2,000 ticks on Spark would take most of a day.
             if name == "aging" and not (is_full and target == "local"):
                 continue
             take = partial(_own_record, function, month, work, port, target, *rest)
@@ -207,6 +209,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--systems", default=",".join(SYSTEMS))
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="months of history")
     parser.add_argument("--measures", default=",".join(OWN_MEASURES))
+    parser.add_argument("--aging-ticks", type=int, default=measures.AGING_TICKS)
     arguments = parser.parse_args()
     if arguments.results is None:
         name = "quick" if arguments.what in ("quick", "judge") else "full"
