@@ -46,7 +46,7 @@ class Plan:
     sizes: Sequence[int]
     measures: Sequence[str]
     month: Path
-    aging_ticks: int = measures.AGING_TICKS
+    aging_ticks: int
 
     def measure(self, take: Callable[[], Record], **wanted: object) -> Record | None:
         """Take a measurement, unless the run that is resumed has it; say how it went."""

@@ -156,7 +156,12 @@ FULL = [
         )
         for engine in ("local", "spark")
     ),
-    Target("local: last 100 ticks of an old lakehouse against the first of a new one", 1.2, "×", of("aging", "last_to_first")),
+    Target(
+        "local: last 100 ticks of an old lakehouse against the first of a new one",
+        1.2,
+        "×",
+        of("aging", "last_to_first"),
+    ),
     Target(
         "against the vendor's way on Spark, 1.5 million lines",
         3,
