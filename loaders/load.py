@@ -8,9 +8,10 @@ happened, so the next start finishes it: nothing twice, nothing lost.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,17 +26,23 @@ from deltalake import (
 )
 from deltalake.exceptions import DeltaError
 
-from loaders.bronze import CONFIGURATION, SCHEMAS
+from loaders.bronze import CONFIGURATION, SCHEMAS, header_of
 from loaders.config import Settings
 from loaders.errors import UserError, first_line
 from loaders.files import append_durably, only_holder, write_atomically
-from loaders.landing import FEEDS, LandedFile, scan
-from loaders.plan import Plan, rows_again, rows_of_files
+from loaders.landing import FEEDS, MESSAGES, LandedFile, printable, scan
+from loaders.parts import BEGINNING, HEADER_BYTES, Part, lines_at_most, part_after
+from loaders.plan import Plan, ReplacedError, read_part, rows_again, rows_of_files
 from loaders.plan import batches as in_batches
 
 # Bounds one commit's memory: the rows of so many bytes of input take a few times as much.
 BATCH_BYTES = 64 * 1024 * 1024
 BATCH_FILES = 5_000
+# And how many lines a commit can be taken apart into, which bounds what a build holds: each line
+# that is rejected costs the embedded engine 1.5 KB, however short it is.
+BATCH_LINES = 1_000_000
+# A file that is larger, or of more lines, is loaded in parts, a commit each.
+PART_BYTES = 32 * 1024 * 1024
 # How often a resident loader looks at each file that it has loaded. In between it trusts that
 # another file under the same name has another inode, as one has that was put there by a rename.
 WHOLE_SCAN_SECONDS = 60.0
@@ -70,6 +77,7 @@ class Loader:
         self._done: dict[str, set[str]] = {}
         self._warned: set[str] = set()
         self._latest_us: int | None = None  # the latest landing in bronze
+        self._begun: dict[str, tuple[LandedFile, Part]] = {}  # by feed, loaded up to a part's end
         self._settled: dict[str, int] = {}  # loaded files, by path and inode
         self._whole_scan_at = 0.0
         self.finished: list[Plan] = []  # what an interrupted call had begun
@@ -83,6 +91,8 @@ class Loader:
             for feed in FEEDS:
                 self._mend_ledger(feed)
                 self._done[feed] = ledger_of(self._settings, feed)
+                if begun := begun_of(self._settings, feed):
+                    self._begun[feed] = begun
                 self._finish_interrupted(feed)
             landings = [_latest_landing_us(self._settings.table("bronze", feed)) for feed in FEEDS]
             self._latest_us = _latest(*landings)
@@ -108,15 +118,77 @@ class Loader:
         floor_us = self._latest_us
         for feed in FEEDS:
             waiting = [file for file in found[feed] if file.identity not in self._done[feed]]
-            sized = ((file, file.size) for file in waiting)
-            for number, files in enumerate(in_batches(sized, batch_bytes, BATCH_FILES)):
+            planned = self._in_commits(feed, waiting, batch_bytes, report)
+            for number, (files, part) in enumerate(planned):
                 if number == batches:
                     report.is_partial = True
                     break
-                self._commit(self._planned(feed, floor_us, files=tuple(files)), report)
+                self._commit(self._planned(feed, floor_us, files=files, part=part), report)
             done = self._done[feed]
             self._settled.update({f.path: f.inode for f in found[feed] if f.identity in done})
         return report
+
+    def _in_commits(
+        self, feed: str, waiting: list[LandedFile], batch_bytes: int, report: LoadReport
+    ) -> Iterator[tuple[tuple[LandedFile, ...], Part | None]]:
+        """What each of the next commits is to hold: files, or a part of one file.
+
+        Asked for the next only when the one before is made: a part begins where that ended.
+        """
+        if feed in self._begun:  # first what has begun, so that there is never more than one
+            begun, _ = self._begun[feed]
+            if begun in waiting:
+                yield from self._parts_of(feed, begun, report)
+            else:
+                self._forget_begun(feed, report)
+            waiting = [file for file in waiting if file != begun]
+        for files in in_batches(((file, file.size) for file in waiting), batch_bytes, BATCH_FILES):
+            together: list[LandedFile] = []
+            lines = 0
+            for file in files:
+                more = self._lines_at_most(feed, file)
+                if together and lines + more > BATCH_LINES:
+                    yield tuple(together), None
+                    together, lines = [], 0
+                if file.size > PART_BYTES or more > BATCH_LINES:
+                    yield from self._parts_of(feed, file, report)
+                    continue
+                together.append(file)
+                lines += more
+            if together:
+                yield tuple(together), None
+
+    def _lines_at_most(self, feed: str, file: LandedFile) -> int:
+        """About how many lines there can be in a file; not looked into where it is small."""
+        if file.size > PART_BYTES:
+            return BATCH_LINES
+        most = file.size // 2 + 1
+        if most <= BATCH_LINES // BATCH_FILES:
+            return most
+        try:
+            return lines_at_most(feed, (self._settings.landing / file.path).read_bytes())
+        except OSError:  # who reads it says so
+            return most
+
+    def _parts_of(
+        self, feed: str, file: LandedFile, report: LoadReport
+    ) -> Iterator[tuple[tuple[LandedFile], Part]]:
+        """The parts of a file from where its last one ended; each is committed before the next."""
+        _, before = self._begun.get(feed, (file, BEGINNING))
+        landing = self._settings.landing
+        width = None
+        try:
+            if feed != MESSAGES:
+                head, _ = read_part(landing, file, 0, PART_BYTES)
+                header, width = header_of(feed, head)
+                before = replace(before, header=header[:HEADER_BYTES].decode("latin-1"))
+            while not before.is_last:
+                data, is_end = read_part(landing, file, before.end, PART_BYTES)
+                part = part_after(feed, before, data, BATCH_LINES, width=width, is_end=is_end)
+                yield (file,), part
+                before = part
+        except ReplacedError:  # between two parts: what it is now is another delivery
+            self._forget_begun(feed, report)
 
     def load_again(self, feed: str, places: Iterable[int]) -> None:
         """Append the bronze rows at ``places`` once more, in one commit, as received now."""
@@ -127,11 +199,12 @@ class Loader:
         feed: str,
         floor_us: int | None,
         files: tuple[LandedFile, ...] = (),
+        part: Part | None = None,
         places: tuple[int, ...] = (),
     ) -> Plan:
         """The next commit to a bronze table, written down."""
         number = self._last_ingest_id(feed) + 1
-        plan = Plan(feed, number, datetime.now(UTC), floor_us, files, places)
+        plan = Plan(feed, number, datetime.now(UTC), floor_us, files, part, places)
         write_atomically(self._plan_path(feed), plan.to_json())
         return plan
 
@@ -141,7 +214,11 @@ class Loader:
         if plan.places:
             table = rows_again(plan, open_table(path))
         else:
-            table, read = rows_of_files(plan, self._settings.landing)
+            try:
+                table, read = rows_of_files(plan, self._settings.landing)
+            except ReplacedError:
+                self._plan_path(plan.feed).unlink()
+                return
         write_deltalake(
             str(path),
             table,
@@ -160,11 +237,20 @@ class Loader:
                 report.warnings.extend(_defects(table))
 
     def _close(self, plan: Plan, read: Iterable[LandedFile] = ()) -> None:
+        if plan.part is not None and not plan.part.is_last:
+            self._begun[plan.feed] = plan.files[0], plan.part
+            begun = {"file": asdict(plan.files[0]), "part": asdict(plan.part)}
+            write_atomically(_begun_path(self._settings, plan.feed), json.dumps(begun).encode())
+            self._plan_path(plan.feed).unlink()
+            return
         # A file put back or replaced since it was planned is the delivery that was read.
         identities = {file.identity for file in (*plan.files, *read)} - self._done[plan.feed]
         lines = "".join(f"{plan.ingest_id}\t{identity}\n" for identity in sorted(identities))
         append_durably(_ledger_path(self._settings, plan.feed), lines.encode())
         self._done[plan.feed].update(identities)
+        if plan.part is not None:
+            self._begun.pop(plan.feed, None)
+            _begun_path(self._settings, plan.feed).unlink(missing_ok=True)
         self._plan_path(plan.feed).unlink()
 
     def _finish_interrupted(self, feed: str) -> None:
@@ -177,6 +263,16 @@ class Loader:
         else:
             self._commit(plan)
         self.finished.append(plan)
+
+    def _forget_begun(self, feed: str, report: LoadReport) -> None:
+        """Of a file that was taken away or replaced after some of its parts were loaded."""
+        if feed in self._begun:
+            file, part = self._begun.pop(feed)
+            report.warnings.append(
+                f"{printable(file.path)}: was taken away or replaced while it was being loaded; "
+                f"it is in bronze up to line {part.next_line - 1}"
+            )
+            _begun_path(self._settings, feed).unlink(missing_ok=True)
 
     def _last_ingest_id(self, feed: str) -> int:
         table = open_table(self._settings.table("bronze", feed))
@@ -198,9 +294,10 @@ class Loader:
                 reason = (
                     "a half-written file; it is read once it is renamed"
                     if path.endswith((".tmp", ".part", ".partial"))
-                    else "expected <pos>/changes/*.json, <pos>/counts/*.csv or reference/items*.csv"
+                    else "expected <pos>/changes/*.json, <pos>/counts/*.csv or "
+                    "reference/items*.csv, as files and not as links"
                 )
-                report.warnings.append(f"{path}: not read: {reason}")
+                report.warnings.append(f"{printable(path)}: not read: {reason}")
 
 
 def create_bronze(settings: Settings) -> None:
@@ -232,6 +329,15 @@ def ledger_of(settings: Settings, feed: str) -> set[str]:
     return {line.split("\t", 1)[1] for line in lines}
 
 
+def begun_of(settings: Settings, feed: str) -> tuple[LandedFile, Part] | None:
+    """The file of ``feed`` that is in bronze up to the end of a part, and that part."""
+    path = _begun_path(settings, feed)
+    if not path.exists():
+        return None
+    begun = json.loads(path.read_bytes())
+    return LandedFile(**begun["file"]), Part(**begun["part"])
+
+
 def open_table(path: Path) -> DeltaTable:
     """Open a Delta table; :class:`UserError` with advice when it cannot be read."""
     try:
@@ -245,6 +351,10 @@ def open_table(path: Path) -> DeltaTable:
 
 def _ledger_path(settings: Settings, feed: str) -> Path:
     return settings.state / f"{feed}.ledger.tsv"
+
+
+def _begun_path(settings: Settings, feed: str) -> Path:
+    return settings.state / f"{feed}.begun.json"
 
 
 def _latest_landing_us(path: Path) -> int | None:
@@ -277,7 +387,11 @@ def _application(feed: str) -> str:
 
 def _defects(table: pa.Table) -> list[str]:
     """One sentence per file that has rows with a defect: the first of them and how many."""
-    defective = table.filter(pc.is_valid(table["defect"])).to_pylist()
+    defective = (
+        table.select(["source_file", "source_line", "defect"])
+        .filter(pc.is_valid(table["defect"]))
+        .to_pylist()
+    )
     by_file: dict[str, list[dict[str, object]]] = {}
     for row in defective:
         by_file.setdefault(str(row["source_file"]), []).append(row)

@@ -41,7 +41,7 @@ typed as (
         trim(employee_id) as employee_id,
         {{ whole_number('trim(store_id)', 'int') }} as store_id,
         {{ whole_number('trim(item_id)', 'bigint') }} as item_id,
-        {{ whole_number('trim(quantity)', 'bigint') }} as quantity,
+        {{ units('trim(quantity)') }} as quantity,
         {{ utc_time('trim(date_time)') }} as counted_at,
         coalesce(raw, concat_ws(',', item_id, employee_id, store_id, date_time, quantity)) as raw
     from count_rows
