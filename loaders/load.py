@@ -28,6 +28,7 @@ from deltalake.exceptions import DeltaError
 from loaders.bronze import CONFIGURATION, SCHEMAS
 from loaders.config import Settings
 from loaders.errors import UserError, first_line
+from loaders.failpoints import reach
 from loaders.files import append_durably, only_holder, write_atomically
 from loaders.landing import FEEDS, LandedFile, scan
 from loaders.plan import Plan, rows_again, rows_of_files
@@ -132,6 +133,7 @@ class Loader:
         """The next commit to a bronze table, written down."""
         number = self._last_ingest_id(feed) + 1
         plan = Plan(feed, number, datetime.now(UTC), floor_us, files, places)
+        reach("load.before_plan")
         write_atomically(self._plan_path(feed), plan.to_json())
         return plan
 
@@ -142,6 +144,7 @@ class Loader:
             table = rows_again(plan, open_table(path))
         else:
             table, read = rows_of_files(plan, self._settings.landing)
+        reach("load.before_commit")
         write_deltalake(
             str(path),
             table,
@@ -151,6 +154,7 @@ class Loader:
                 app_transactions=[Transaction(_application(plan.feed), plan.ingest_id)]
             ),
         )
+        reach("load.after_commit")
         self._latest_us = _latest(self._latest_us, _as_us(pc.max(table["landed_at"])))
         self._close(plan, read)
         if report is not None:
@@ -165,7 +169,9 @@ class Loader:
         lines = "".join(f"{plan.ingest_id}\t{identity}\n" for identity in sorted(identities))
         append_durably(_ledger_path(self._settings, plan.feed), lines.encode())
         self._done[plan.feed].update(identities)
+        reach("load.before_plan_is_removed")
         self._plan_path(plan.feed).unlink()
+        reach("load.after_plan_is_removed")
 
     def _finish_interrupted(self, feed: str) -> None:
         path = self._plan_path(feed)
@@ -204,7 +210,8 @@ class Loader:
 
 
 def create_bronze(settings: Settings) -> None:
-    """Create the bronze tables that do not exist yet, empty."""
+    """Create the bronze tables that do not exist yet, empty, and the folder of the state."""
+    settings.state.mkdir(parents=True, exist_ok=True)  # a dbt by hand locks a file there
     for feed, schema in SCHEMAS.items():
         path = settings.table("bronze", feed)
         if not DeltaTable.is_deltatable(str(path)):
