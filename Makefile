@@ -13,7 +13,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-truth test-pages bench bench-quick up down status lint format docs lock lock-bench clean
+.PHONY: help setup run test test-truth test-faults test-pages bench bench-quick up down status lint format docs lock lock-bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,13 +40,16 @@ run: $(READY)  ## The main job: simulate, play three days, build as they come (T
 
 test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java, at the same time
 	@# Two processes for two cores: Spark's takes as long as half of the others.
-	@mkdir -p target; $(BIN)/pytest -m spark > target/spark_lane.log 2>&1 & spark=$$!; failed=0; \
+	@mkdir -p target; $(BIN)/pytest -m "spark and not faults" > target/spark_lane.log 2>&1 & spark=$$!; failed=0; \
 	$(BIN)/pytest -m "not spark and not pages and not faults" || failed=1; \
 	wait $$spark || failed=1; echo "Spark lane (target/spark_lane.log):"; \
 	grep -vE '^(Picked up|WARNING|Using Spark|Setting|To adjust|[0-9/]+ [0-9:]+ WARN)' target/spark_lane.log || true; exit $$failed
 
 test-truth: $(READY)  ## The proof at full size, hours: random worlds on both engines, batchings, the month, mutations
 	@POS_TRUTH=all $(BIN)/pytest -v tests/truth tests/builds/test_acceptance.py tests/builds/test_ledger.py
+
+test-faults: $(READY)  ## What is broken on purpose: kills, full disks, two of everything; 20 minutes at most
+	@$(BIN)/pytest -v -m faults
 
 test-pages: $(READY)  ## Docs site and inventory page in a browser, docs coverage, SQL clients
 	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium; } || \

@@ -21,7 +21,7 @@ import click
 from rich.console import Console
 
 from loaders.config import Settings, settings_from
-from loaders.errors import UserError
+from loaders.errors import UserError, refusal_of_disk
 from loaders.landing import FEEDS
 
 if TYPE_CHECKING:
@@ -270,15 +270,18 @@ def status(landing: Path | None, lakehouse: Path | None, port: int | None) -> No
 @_places("lakehouse", "port", "target")
 def maintain(lakehouse: Path | None, port: int | None, target: str | None) -> None:
     """Merge small files, cut logs, remove what no reader needs; `pos run` does so by itself."""
-    from loaders import engine
+    from loaders import engine, writers
     from loaders.maintenance import Maintenance
 
     settings = settings_from(None, lakehouse, port, target)
     is_shared = settings.target == "local" and engine.running(settings) is not None
     failed = False
-    for upkeep in Maintenance(settings).everything(engine.connect(settings) if is_shared else None):
-        click.echo(str(upkeep), err=upkeep.problem is not None)
-        failed = failed or upkeep.problem is not None
+    others_may_write = writers.beside_others if settings.target == "local" else writers.alone
+    with others_may_write(settings):
+        session = engine.connect(settings) if is_shared else None
+        for upkeep in Maintenance(settings).everything(session):
+            click.echo(str(upkeep), err=upkeep.problem is not None)
+            failed = failed or upkeep.problem is not None
     if failed:
         raise UserError("not all tables could be maintained; the lines above say which")
 
@@ -493,6 +496,12 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        refusal = refusal_of_disk(error)
+        if refusal is None:
+            raise
+        click.echo(f"pos: {refusal}", err=True)
         sys.exit(1)
 
 

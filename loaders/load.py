@@ -29,6 +29,7 @@ from deltalake.exceptions import DeltaError
 from loaders.bronze import CONFIGURATION, SCHEMAS, header_of
 from loaders.config import Settings
 from loaders.errors import UserError, first_line
+from loaders.failpoints import reach
 from loaders.files import append_durably, only_holder, write_atomically
 from loaders.landing import FEEDS, MESSAGES, LandedFile, printable, scan
 from loaders.parts import BEGINNING, HEADER_BYTES, Part, lines_at_most, part_after
@@ -205,6 +206,7 @@ class Loader:
         """The next commit to a bronze table, written down."""
         number = self._last_ingest_id(feed) + 1
         plan = Plan(feed, number, datetime.now(UTC), floor_us, files, part, places)
+        reach("load.before_plan")
         write_atomically(self._plan_path(feed), plan.to_json())
         return plan
 
@@ -219,6 +221,7 @@ class Loader:
             except ReplacedError:
                 self._plan_path(plan.feed).unlink()
                 return
+        reach("load.before_commit")
         write_deltalake(
             str(path),
             table,
@@ -228,6 +231,7 @@ class Loader:
                 app_transactions=[Transaction(_application(plan.feed), plan.ingest_id)]
             ),
         )
+        reach("load.after_commit")
         self._latest_us = _latest(self._latest_us, _as_us(pc.max(table["landed_at"])))
         self._close(plan, read)
         if report is not None:
@@ -241,6 +245,7 @@ class Loader:
             self._begun[plan.feed] = plan.files[0], plan.part
             begun = {"file": asdict(plan.files[0]), "part": asdict(plan.part)}
             write_atomically(_begun_path(self._settings, plan.feed), json.dumps(begun).encode())
+            reach("load.before_plan_is_removed")
             self._plan_path(plan.feed).unlink()
             return
         # A file put back or replaced since it was planned is the delivery that was read.
@@ -251,7 +256,9 @@ class Loader:
         if plan.part is not None:
             self._begun.pop(plan.feed, None)
             _begun_path(self._settings, plan.feed).unlink(missing_ok=True)
+        reach("load.before_plan_is_removed")
         self._plan_path(plan.feed).unlink()
+        reach("load.after_plan_is_removed")
 
     def _finish_interrupted(self, feed: str) -> None:
         path = self._plan_path(feed)
@@ -301,7 +308,8 @@ class Loader:
 
 
 def create_bronze(settings: Settings) -> None:
-    """Create the bronze tables that do not exist yet, empty."""
+    """Create the bronze tables that do not exist yet, empty, and the folder of the state."""
+    settings.state.mkdir(parents=True, exist_ok=True)  # a dbt by hand locks a file there
     for feed, schema in SCHEMAS.items():
         path = settings.table("bronze", feed)
         if not DeltaTable.is_deltatable(str(path)):

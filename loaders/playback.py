@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loaders.errors import UserError
+from loaders.failpoints import reach
 from loaders.files import only_holder, write_atomically
 from loaders.landing import REFERENCE, publish
 
@@ -124,7 +126,7 @@ class Month:
                 yield f"{pos}/changes/{name}.json", ("\n".join(lines) + "\n").encode()
 
 
-def only_player(landing: Path) -> AbstractContextManager[None]:
+def only_player(landing: Path) -> AbstractContextManager[TextIO]:
     """The lock of whoever plays into ``landing``; :class:`UserError` when somebody does."""
     return only_holder(landing / "_playback.lock", doing="playing")
 
@@ -161,6 +163,7 @@ def play(
             time.sleep(SLOT_SECONDS)
             through = clock_start + timedelta(seconds=(time.monotonic() - wall_start) * speed)
         progress.publishing_through = min(through, end)
+        reach("play.before_slot_is_planned")
         progress.save(landing)
         _publish(month, landing, progress)
         if on_slot:
@@ -170,11 +173,14 @@ def play(
 
 def _publish(month: Month, landing: Path, progress: Progress) -> None:
     slot = Slot(progress.published_through, progress.publishing_through)
+    reach("play.before_slot_is_published")
     for path, data in month.files_of(slot):
         # Published before a kill: putting it down again would be a second delivery.
         if not (landing / path).exists():
             publish(landing / path, data)
+            reach("play.between_files")
     progress.published_through = progress.publishing_through
+    reach("play.before_slot_is_done")
     progress.save(landing)
 
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from loaders import engine, turns
+from loaders import engine, turns, writers
 from loaders.config import Settings
 from loaders.files import only_holder
 from loaders.freshness import Freshness, freshness_of
@@ -104,9 +104,11 @@ class Schedule:
             lock = self._settings.state / "schedule.lock"
             self._stack.enter_context(only_holder(lock, doing="building on a schedule"))
             self._loader = self._stack.enter_context(Loader(self._settings))
+            if self._settings.target == "local":
+                self._stack.enter_context(writers.beside_others(self._settings))
             self._attach_engine()
             if self._session is not None:
-                turns.end_own(self._session)
+                turns.end_own(self._session, turns.SCHEDULE)
             os.environ[turns.OWNER_VARIABLE] = turns.SCHEDULE
             self._warehouse = Warehouse(self._settings)
         except BaseException:
@@ -213,4 +215,6 @@ class Schedule:
         elif self._settings.target == "spark":
             from loaders import catalog, spark
 
-            catalog.register(spark.session(self._settings), self._settings.lakehouse)
+            session = spark.session(self._settings)
+            writers.hold_in_jvm(session, self._settings)
+            catalog.register(session, self._settings.lakehouse)

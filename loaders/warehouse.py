@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from loaders.config import Settings
 from loaders.errors import UserError
+from loaders.failpoints import reach
 
 if TYPE_CHECKING:
     from dbt.artifacts.schemas.run import RunResult
@@ -73,6 +74,7 @@ class Warehouse:
         self._forget_compiled()
         try:
             result = self._runner.invoke([*arguments, *self._options])
+            reach("build.after_run")
         finally:
             self._remove_staged()
         report = BuildReport(time.monotonic() - started, bool(result.success))

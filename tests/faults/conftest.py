@@ -1,19 +1,10 @@
-"""What the faults tests measured is printed at the end, with the command that measures it."""
+"""What was broken on purpose and what came of it, in figures, at the end of the run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 
-
-@dataclass
-class Figures:
-    lines: list[str] = field(default_factory=list)
-
-    def add(self, what: str, value: object, command: str) -> None:
-        self.lines.append(f"{what}: {value}  [{command}]")
-
+from tests.faults.figures import Figures
 
 FIGURES = pytest.StashKey[Figures]()
 
@@ -27,7 +18,7 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     found = config.stash.get(FIGURES, None)
-    if found and found.lines:
-        terminalreporter.section("figures")
-        for line in found.lines:
+    if found:
+        terminalreporter.section("broken on purpose")
+        for line in found.lines():
             terminalreporter.write_line(line)
