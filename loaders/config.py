@@ -16,9 +16,9 @@ DEFAULT_LANDING = "landing"
 DEFAULT_LAKEHOUSE = "lakehouse"
 DEFAULT_PORT = 50051
 DEFAULT_TARGET = "local"
-# Longer than any reader's query, and than a build on `spark`, which takes no turn: what was replaced
-# is removed after that. Every tick leaves 4 MB of the inventory of 200,000 keys behind, some 6 GB
-# in an hour.
+# Longer than any reader's query, and than a build on `spark`, which takes no turn: what was
+# replaced is removed after that. Every tick leaves 4 MB of the inventory of 200,000 keys behind,
+# some 6 GB in an hour.
 DEFAULT_RETENTION_HOURS = 1.0
 
 # All clients of one engine share one session: tables registered by one are seen by the others.
