@@ -20,6 +20,7 @@ from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.load import create_bronze
 from loaders.servers import Server, end, listens, record, recorded
+from loaders.unfinished import refuse_unfinished
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -34,6 +35,7 @@ SAIL = "sail"  # in the command line of its process
 
 def up(settings: Settings) -> tuple[Server, list[str]]:
     """Make sure that the engine runs and knows every table; returns it and the tables added."""
+    refuse_unfinished(settings)
     settings.state.mkdir(parents=True, exist_ok=True)
     create_bronze(settings)
     engine = running(settings)
