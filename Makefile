@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TARGET ?= local
 DOCS_SERVE ?= 1
 DOCS_PORT ?= 8580
+SOAK_MINUTES ?= 60
 VENV := .venv
 # A pip that fails must fail the target, also when its words go through sed.
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-truth test-faults test-pages bench bench-quick up down status lint format docs lock lock-bench clean
+.PHONY: help setup run test test-truth test-faults test-pages bench bench-quick soak up down status lint sbom audit format docs lock lock-bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,11 +79,15 @@ down: $(READY)  ## Stop the embedded engine
 status: $(READY)  ## What runs, what is there, what waits
 	@$(BIN)/pos status
 
-lint: $(READY)  ## sqlfluff, ruff, mypy, dbt-bouncer; no engine, no network
+soak: $(READY)  ## An hour at ten times the pace with all faults on: target/soak, charts and figures (SOAK_MINUTES)
+	@$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
+
+lint: $(READY)  ## sqlfluff, ruff, mypy, dbt-bouncer, no secrets; no engine, no network
 	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 0 models snapshots tests macros
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify -p .ci/databricks_token.py --exclude-files '(requirements\.lock|\.svg|assets/vendor/.*|benchmarks/results/.*|seeds/.*)$$'
 	@$(BIN)/dbt parse --quiet --target-path target/lint --log-path target/lint
 	@$(BIN)/dbt-bouncer run --output-only-failures
 
@@ -105,6 +110,12 @@ lock-bench: $(READY)  ## Write benchmarks/requirements.lock anew from requiremen
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 		--only-binary :all: benchmarks/requirements.in --output-file benchmarks/requirements.lock
+
+sbom: $(READY)  ## What it is made of, wheels and jars: target/sbom, CycloneDX and a list of licences
+	@$(BIN)/python -m loaders.sbom
+
+audit: $(READY)  ## Known vulnerabilities of what is pinned; needs the network, and says so without
+	@$(BIN)/python -m loaders.audit
 
 clean:  ## Remove what was built: lakehouse, landing, month, sample, page, target; the environment stays
 	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; fi

@@ -22,6 +22,7 @@ from loaders.failpoints import reach
 from loaders.files import only_holder
 from loaders.load import create_bronze
 from loaders.servers import Server, end, listens, recorded
+from loaders.unfinished import refuse_unfinished
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,6 +44,7 @@ exec "$@" < /dev/null
 
 def up(settings: Settings) -> tuple[Server, list[str]]:
     """Make sure that the engine runs and knows every table; returns it and the tables added."""
+    refuse_unfinished(settings)
     settings.state.mkdir(parents=True, exist_ok=True)
     create_bronze(settings)
     # Two that find none would start two, and the one that is not written down nobody would end.

@@ -56,6 +56,7 @@ class LoadReport:
     """What one call of the load did: rows by feed, files with their landing times, warnings."""
 
     rows: dict[str, int] = field(default_factory=dict)
+    commits: dict[str, list[int]] = field(default_factory=dict)  # their numbers, by feed
     files: list[LandedFile] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     is_partial: bool = False  # more has landed than was asked for
@@ -82,6 +83,7 @@ class Loader:
         self._settled: dict[str, int] = {}  # loaded files, by path and inode
         self._whole_scan_at = 0.0
         self.finished: list[Plan] = []  # what an interrupted call had begun
+        self.commits: dict[str, int] = {}  # the latest to each feed
 
     def __enter__(self) -> Loader:
         self._lock = only_holder(self._settings.state / "loader.lock", doing="loading")
@@ -95,6 +97,7 @@ class Loader:
                 if begun := begun_of(self._settings, feed):
                     self._begun[feed] = begun
                 self._finish_interrupted(feed)
+                self.commits[feed] = self._last_ingest_id(feed)
             landings = [_latest_landing_us(self._settings.table("bronze", feed)) for feed in FEEDS]
             self._latest_us = _latest(*landings)
         except BaseException:
@@ -207,7 +210,7 @@ class Loader:
         number = self._last_ingest_id(feed) + 1
         plan = Plan(feed, number, datetime.now(UTC), floor_us, files, part, places)
         reach("load.before_plan")
-        write_atomically(self._plan_path(feed), plan.to_json())
+        write_atomically(plan_path(self._settings, feed), plan.to_json())
         return plan
 
     def _commit(self, plan: Plan, report: LoadReport | None = None) -> None:
@@ -219,7 +222,7 @@ class Loader:
             try:
                 table, read = rows_of_files(plan, self._settings.landing)
             except ReplacedError:
-                self._plan_path(plan.feed).unlink()
+                plan_path(self._settings, plan.feed).unlink()
                 return
         reach("load.before_commit")
         write_deltalake(
@@ -228,14 +231,16 @@ class Loader:
             mode="append",
             writer_properties=WriterProperties(max_row_group_size=ROW_GROUP_ROWS),
             commit_properties=CommitProperties(
-                app_transactions=[Transaction(_application(plan.feed), plan.ingest_id)]
+                app_transactions=[Transaction(application(plan.feed), plan.ingest_id)]
             ),
         )
         reach("load.after_commit")
+        self.commits[plan.feed] = plan.ingest_id
         self._latest_us = _latest(self._latest_us, _as_us(pc.max(table["landed_at"])))
         self._close(plan, read)
         if report is not None:
             report.rows[plan.feed] = report.rows.get(plan.feed, 0) + table.num_rows
+            report.commits.setdefault(plan.feed, []).append(plan.ingest_id)
             report.files.extend(plan.files)
             if "defect" in table.column_names:
                 report.warnings.extend(_defects(table))
@@ -243,25 +248,29 @@ class Loader:
     def _close(self, plan: Plan, read: Iterable[LandedFile] = ()) -> None:
         if plan.part is not None and not plan.part.is_last:
             self._begun[plan.feed] = plan.files[0], plan.part
-            begun = {"file": asdict(plan.files[0]), "part": asdict(plan.part)}
-            write_atomically(_begun_path(self._settings, plan.feed), json.dumps(begun).encode())
+            begun = {
+                "ingest_id": plan.ingest_id,
+                "file": asdict(plan.files[0]),
+                "part": asdict(plan.part),
+            }
+            write_atomically(begun_path(self._settings, plan.feed), json.dumps(begun).encode())
             reach("load.before_plan_is_removed")
-            self._plan_path(plan.feed).unlink()
+            plan_path(self._settings, plan.feed).unlink()
             return
         # A file put back or replaced since it was planned is the delivery that was read.
         identities = {file.identity for file in (*plan.files, *read)} - self._done[plan.feed]
         lines = "".join(f"{plan.ingest_id}\t{identity}\n" for identity in sorted(identities))
-        append_durably(_ledger_path(self._settings, plan.feed), lines.encode())
+        append_durably(ledger_path(self._settings, plan.feed), lines.encode())
         self._done[plan.feed].update(identities)
         if plan.part is not None:
             self._begun.pop(plan.feed, None)
-            _begun_path(self._settings, plan.feed).unlink(missing_ok=True)
+            begun_path(self._settings, plan.feed).unlink(missing_ok=True)
         reach("load.before_plan_is_removed")
-        self._plan_path(plan.feed).unlink()
+        plan_path(self._settings, plan.feed).unlink()
         reach("load.after_plan_is_removed")
 
     def _finish_interrupted(self, feed: str) -> None:
-        path = self._plan_path(feed)
+        path = plan_path(self._settings, feed)
         if not path.exists():
             return
         plan = Plan.from_json(path.read_bytes())
@@ -279,20 +288,17 @@ class Loader:
                 f"{printable(file.path)}: was taken away or replaced while it was being loaded; "
                 f"it is in bronze up to line {part.next_line - 1}"
             )
-            _begun_path(self._settings, feed).unlink(missing_ok=True)
+            begun_path(self._settings, feed).unlink(missing_ok=True)
 
     def _last_ingest_id(self, feed: str) -> int:
         table = open_table(self._settings.table("bronze", feed))
-        return table.transaction_version(_application(feed)) or 0
+        return table.transaction_version(application(feed)) or 0
 
     def _mend_ledger(self, feed: str) -> None:
         """Cut off a line that a kill left half written; its plan still stands."""
-        path = _ledger_path(self._settings, feed)
+        path = ledger_path(self._settings, feed)
         if path.exists() and not (data := path.read_bytes()).endswith(b"\n") and data:
             write_atomically(path, data[: data.rfind(b"\n") + 1])
-
-    def _plan_path(self, feed: str) -> Path:
-        return self._settings.state / f"{feed}.plan.json"
 
     def _warn_of(self, ignored: Iterable[str], report: LoadReport) -> None:
         for path in ignored:
@@ -308,8 +314,13 @@ class Loader:
 
 
 def create_bronze(settings: Settings) -> None:
-    """Create the bronze tables that do not exist yet, empty, and the folder of the state."""
+    """Create the bronze tables that do not exist yet, empty, and the folder of what is remembered.
+
+    That one is nobody else's to look into: dbt leaves its SQL there, with the key that employees'
+    numbers are hashed with.
+    """
     settings.state.mkdir(parents=True, exist_ok=True)  # a dbt by hand locks a file there
+    settings.state.chmod(0o700)
     for feed, schema in SCHEMAS.items():
         path = settings.table("bronze", feed)
         if not DeltaTable.is_deltatable(str(path)):
@@ -330,16 +341,20 @@ def refuse_older_bronze(settings: Settings) -> None:
 
 def ledger_of(settings: Settings, feed: str) -> set[str]:
     """The identities of the files of ``feed`` that are in bronze."""
-    path = _ledger_path(settings, feed)
+    return {line.split("\t", 1)[1] for line in ledger_lines(settings, feed)}
+
+
+def ledger_lines(settings: Settings, feed: str) -> list[str]:
+    """The ledger of ``feed``: a loader's commit, a tab and the identity of a file, each."""
+    path = ledger_path(settings, feed)
     if not path.exists():
-        return set()
-    lines = path.read_text().split("\n")[:-1]  # what follows the last line end is half a line
-    return {line.split("\t", 1)[1] for line in lines}
+        return []
+    return path.read_text().split("\n")[:-1]  # what follows the last line end is half a line
 
 
 def begun_of(settings: Settings, feed: str) -> tuple[LandedFile, Part] | None:
     """The file of ``feed`` that is in bronze up to the end of a part, and that part."""
-    path = _begun_path(settings, feed)
+    path = begun_path(settings, feed)
     if not path.exists():
         return None
     begun = json.loads(path.read_bytes())
@@ -357,11 +372,18 @@ def open_table(path: Path) -> DeltaTable:
         ) from error
 
 
-def _ledger_path(settings: Settings, feed: str) -> Path:
+def ledger_path(settings: Settings, feed: str) -> Path:
+    """The file that says which files of ``feed`` are in bronze."""
     return settings.state / f"{feed}.ledger.tsv"
 
 
-def _begun_path(settings: Settings, feed: str) -> Path:
+def plan_path(settings: Settings, feed: str) -> Path:
+    """The file that says what the commit to ``feed`` is to hold that is being made."""
+    return settings.state / f"{feed}.plan.json"
+
+
+def begun_path(settings: Settings, feed: str) -> Path:
+    """The file that says which file is in bronze up to the end of a part, and of which."""
     return settings.state / f"{feed}.begun.json"
 
 
@@ -389,7 +411,8 @@ def _latest(*landings: int | None) -> int | None:
     return max((landing for landing in landings if landing is not None), default=None)
 
 
-def _application(feed: str) -> str:
+def application(feed: str) -> str:
+    """The name under which Delta knows the commits of the load to ``feed``."""
     return f"pos-load/{feed}"
 
 
