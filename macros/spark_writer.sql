@@ -11,7 +11,8 @@
     {% endif %}
     {% set folder = lakehouse_root() ~ '/_pos/spark_writer' %}
     {% set property = 'pos.writes.in.' ~ lakehouse_root() %}
-    {% set lock = namespace(is_mine=asked_of_the_jvm('java.lang.System', 'getProperty', [property])) %}
+    {% set held = asked_of_the_jvm('java.lang.System', 'getProperty', [property]) %}
+    {% set lock = namespace(is_mine=held) %}
     {# A JVM whose dbt was killed ends some moments later. #}
     {% for attempt in range(10) if not lock.is_mine %}
         {% if not lock.is_mine %}
