@@ -17,7 +17,7 @@ COUNT_HEADER = "item_id,employee_id,store_id,date_time,quantity"
 RETURNED = 5
 
 
-def sent(trans_id: str, **fields: Any) -> dict[str, Any]:
+def sent(trans_id: str, /, **fields: Any) -> dict[str, Any]:
     """A message of which some fields drifted; a field that is `...` is no longer sent."""
     whole = {**message(trans_id, NOON, ONE), **fields}
     return {name: value for name, value in whole.items() if value is not ...}
