@@ -254,17 +254,15 @@ class Loader:
                 "part": asdict(plan.part),
             }
             write_atomically(begun_path(self._settings, plan.feed), json.dumps(begun).encode())
-            reach("load.before_plan_is_removed")
-            plan_path(self._settings, plan.feed).unlink()
-            return
-        # A file put back or replaced since it was planned is the delivery that was read.
-        identities = {file.identity for file in (*plan.files, *read)} - self._done[plan.feed]
-        lines = "".join(f"{plan.ingest_id}\t{identity}\n" for identity in sorted(identities))
-        append_durably(ledger_path(self._settings, plan.feed), lines.encode())
-        self._done[plan.feed].update(identities)
-        if plan.part is not None:
-            self._begun.pop(plan.feed, None)
-            begun_path(self._settings, plan.feed).unlink(missing_ok=True)
+        else:
+            # A file put back or replaced since it was planned is the delivery that was read.
+            identities = {file.identity for file in (*plan.files, *read)} - self._done[plan.feed]
+            lines = "".join(f"{plan.ingest_id}\t{identity}\n" for identity in sorted(identities))
+            append_durably(ledger_path(self._settings, plan.feed), lines.encode())
+            self._done[plan.feed].update(identities)
+            if plan.part is not None:
+                self._begun.pop(plan.feed, None)
+                begun_path(self._settings, plan.feed).unlink(missing_ok=True)
         reach("load.before_plan_is_removed")
         plan_path(self._settings, plan.feed).unlink()
         reach("load.after_plan_is_removed")
