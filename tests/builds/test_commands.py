@@ -74,7 +74,7 @@ def pos_apart(*arguments: str) -> Said:
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr)
