@@ -40,10 +40,12 @@ run: $(READY)  ## The main job: simulate, play three days, build as they come (T
 	@$(BIN)/pos demo --target $(TARGET)
 
 test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java, at the same time
-	@# Two processes for two cores: Spark's takes about as long as the others.
-	@mkdir -p target; $(BIN)/pytest -m "spark and not faults" > target/spark_lane.log 2>&1 & spark=$$!; failed=0; \
-	$(BIN)/pytest -m "not spark and not pages and not faults" || failed=1; \
-	wait $$spark || failed=1; echo "Spark lane (target/spark_lane.log):"; \
+	@# Two processes for two cores: Spark's, which then takes the lighter folders, and one for the rest.
+	@mkdir -p target; light="tests/faults tests/loaders"; rest="not spark and not pages and not faults"; \
+	{ failed=0; $(BIN)/pytest -m "spark and not faults" || failed=1; $(BIN)/pytest -m "$$rest" $$light || failed=1; \
+	exit $$failed; } > target/spark_lane.log 2>&1 & spark=$$!; failed=0; \
+	$(BIN)/pytest -m "$$rest" $$(printf -- '--ignore=%s ' $$light) || failed=1; \
+	wait $$spark || failed=1; echo "Spark lane, $$light (target/spark_lane.log):"; \
 	grep -vE '^(Picked up|WARNING|Using Spark|Setting|To adjust|[0-9/]+ [0-9:]+ WARN)' target/spark_lane.log || true; exit $$failed
 
 test-truth: $(READY)  ## The proof at full size, hours: random worlds on both engines, batchings, the month, mutations

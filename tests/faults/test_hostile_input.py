@@ -201,13 +201,21 @@ def test_hostile_batches_against_the_oracle(world: World, statements: list[str])
     hold(world, statements, files=3, lines=40, seed=SEED)
 
 
-def test_the_employees_key_may_be_any_text(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = "it's \\ a key' -- \\"
-    monkeypatch.setenv("POS_EMPLOYEE_HASH_KEY", key)
+def test_an_employees_key_that_would_be_sql_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.land_counts((1, "nine'\\", 1, "2021-01-01 08:00:00", 5))
+    world.load()
+    monkeypatch.setenv("POS_EMPLOYEE_HASH_KEY", "it's \\ a key' -- \\")
+    report = world.build()
+    assert not report.succeeded
+    assert any("POS_EMPLOYEE_HASH_KEY may hold letters" in failure for failure in report.failures)
+
+    monkeypatch.setenv("POS_EMPLOYEE_HASH_KEY", "a+key/of=ours_.-")
     world.load_and_build()
     (count,) = world.rows("silver", "stg_pos__stock_counts")
-    assert count["employee_key"] == hashlib.sha256(f"{key}|nine'\\".encode()).hexdigest()
+    expected = hashlib.sha256(b"a+key/of=ours_.-|nine'\\").hexdigest()
+    assert count["employee_key"] == expected
 
 
 @pytest.mark.faults
