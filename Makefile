@@ -40,8 +40,8 @@ run: $(READY)  ## The main job: simulate, play three days, build as they come (T
 	@$(BIN)/pos demo --target $(TARGET)
 
 test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java, at the same time
-	@# Two processes for two cores: Spark's, which then takes the lighter folders, and one for the rest.
-	@mkdir -p target; light="tests/faults tests/loaders"; rest="not spark and not pages and not faults"; \
+	@# Two processes for two cores: Spark's, which then takes some folders, and one for the rest.
+	@mkdir -p target; light="tests/faults tests/loaders tests/truth"; rest="not spark and not pages and not faults"; \
 	{ failed=0; $(BIN)/pytest -m "spark and not faults" || failed=1; $(BIN)/pytest -m "$$rest" $$light || failed=1; \
 	exit $$failed; } > target/spark_lane.log 2>&1 & spark=$$!; failed=0; \
 	$(BIN)/pytest -m "$$rest" $$(printf -- '--ignore=%s ' $$light) || failed=1; \
