@@ -176,13 +176,8 @@ class Maintenance:
     def everything(self, session: SparkSession | None) -> Iterator[Upkeep]:
         """Look at every table, however long that takes; the turn is taken for each."""
         for schema, name, path in tables_on_disk(self._settings.lakehouse):
-            upkeep = None
-            while upkeep is None:
-                if session is not None:
-                    turns.wait(session)
-                with turns.taken(session, turns.BY_HAND) if session else nullcontext(True) as ours:
-                    if ours:
-                        upkeep = self._look(f"{schema}.{name}", path, is_idle=True, is_by_hand=True)
+            with turns.waited_for(session, turns.BY_HAND) if session else nullcontext():
+                upkeep = self._look(f"{schema}.{name}", path, is_idle=True, is_by_hand=True)
             yield upkeep
 
     def _turn(self, session: SparkSession | None) -> AbstractContextManager[bool]:

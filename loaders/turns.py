@@ -32,11 +32,28 @@ def end_own(session: SparkSession) -> None:
 
 def wait(session: SparkSession) -> None:
     """Return once nobody has the turn, or whoever has it took it too long ago to be alive."""
-    while holder := _holder(session):
-        taken_at = re.search(r"taken_at=(\d+);", holder)
-        if taken_at and time.time() - int(taken_at[1]) > STALE_SECONDS:
-            return
+    while (holder := _holder(session)) and not _is_stale(holder):
         time.sleep(POLL_SECONDS)
+
+
+def wait_and_take(session: SparkSession, owner: str) -> str:
+    """Take the turn as soon as it can be had, for as long as the session lives. As dbt does, one of
+    a run that was killed is taken over: else it would be waited for without end."""
+    while True:
+        wait(session)
+        if turn := take(session, owner, take_over=True):
+            return turn
+        time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def waited_for(session: SparkSession, owner: str) -> Iterator[None]:
+    """Hold the turn, once it can be had."""
+    turn = wait_and_take(session, owner)
+    try:
+        yield
+    finally:
+        _end(session, turn)
 
 
 @contextmanager
@@ -50,18 +67,33 @@ def taken(session: SparkSession, owner: str) -> Iterator[bool]:
     try:
         yield True
     finally:
-        if turn in _holder(session):
-            session.sql("drop view if exists default.dbt_turn").collect()
+        _end(session, turn)
 
 
-def take(session: SparkSession, owner: str) -> str | None:
-    """Take the turn, for as long as the session lives; None where somebody has it."""
+def take(session: SparkSession, owner: str, *, take_over: bool = False) -> str | None:
+    """Take the turn, for as long as the session lives; None where somebody has it, be it one that
+    was killed, unless that is to be taken over."""
     turn = str(uuid.uuid4())
-    session.sql(
-        f"create view if not exists default.dbt_turn as select '{turn}' as invocation_id, "
+    view = (
+        f"view {{}} default.dbt_turn as select '{turn}' as invocation_id, "
         f"'{owner}' as turn_owner, 'taken_at={time.time():.0f};' as taken_at"
-    ).collect()
-    return turn if turn in _holder(session) else None
+    )
+    session.sql(f"create {view.format('if not exists')}").collect()
+    holder = _holder(session)
+    if take_over and turn not in holder and _is_stale(holder):
+        session.sql(f"create or replace {view.format('')}").collect()
+        holder = _holder(session)
+    return turn if turn in holder else None
+
+
+def _end(session: SparkSession, turn: str) -> None:
+    if turn in _holder(session):
+        session.sql("drop view if exists default.dbt_turn").collect()
+
+
+def _is_stale(holder: str) -> bool:
+    taken_at = re.search(r"taken_at=(\d+);", holder)
+    return bool(taken_at and time.time() - int(taken_at[1]) > STALE_SECONDS)
 
 
 def _holder(session: SparkSession) -> str:
