@@ -260,7 +260,7 @@ def test_the_turn_of_one_that_was_killed_is_taken_over(
     assert turns.take(session, turns.BY_HAND, take_over=True) is None, "it lives"
     monkeypatch.setattr(turns, "STALE_SECONDS", -1)
     assert turns.take(session, turns.BY_HAND) is None, "that is for the next build to find out"
-    with loaders.points.at_rest(begun.settings, doing="testing"):
+    with turns.waited_for(session, turns.BY_HAND):
         monkeypatch.setattr(turns, "STALE_SECONDS", 60)
         assert turns.take(session, turns.SCHEDULE) is None
     with turns.taken(session, turns.BY_HAND) as is_ours:
