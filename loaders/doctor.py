@@ -185,7 +185,7 @@ def _engine(settings: Settings) -> Iterator[Finding]:
     if running is None:
         yield Finding("engine", OK, f"not running; port {settings.port} is free")
         return
-    strangers = [address for address in _listening(running.port) if address not in LOOPBACK]
+    strangers = [address for address in listening(running.port) if address not in LOOPBACK]
     if strangers:
         yield Finding(
             "engine",
@@ -198,7 +198,7 @@ def _engine(settings: Settings) -> Iterator[Finding]:
         yield Finding("engine", OK, f"127.0.0.1:{running.port}, loopback only, pid {running.pid}")
 
 
-def _listening(port: int) -> list[str]:
+def listening(port: int) -> list[str]:
     """Addresses that something listens on at a port, as the kernel writes them; Linux only."""
     found = []
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):

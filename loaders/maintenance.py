@@ -184,22 +184,9 @@ class Maintenance:
             if session is not None:
                 turns.end_own(session, turns.UPKEEP)
             for schema, name, path in tables_on_disk(self._settings.lakehouse):
-                upkeep = None
-                while upkeep is None:
-                    with self._turn_by_hand(session) as is_ours:
-                        if is_ours:
-                            upkeep = self._look(
-                                f"{schema}.{name}", path, is_idle=True, is_by_hand=True
-                            )
+                with turns.waited_for(session, turns.UPKEEP) if session else nullcontext():
+                    upkeep = self._look(f"{schema}.{name}", path, is_idle=True, is_by_hand=True)
                 yield upkeep
-
-    @staticmethod
-    def _turn_by_hand(session: SparkSession | None) -> AbstractContextManager[bool]:
-        """The turn, waited for; without a session nobody takes turns."""
-        if session is None:
-            return nullcontext(True)
-        turns.wait(session)
-        return turns.taken(session, turns.UPKEEP)
 
     def _turn(self, session: SparkSession | None) -> AbstractContextManager[bool]:
         if self._settings.target != "local":

@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -52,6 +52,8 @@ STAMP = "%Y%m%dT%H%M%SZ"
 POINT_SECONDS = 15 * 60
 # The newest in each of so many spans of so many seconds is kept.
 KEPT = ((8, POINT_SECONDS), (24, 3_600), (7, 86_400))
+RENEWAL_SECONDS = 3.0  # a schedule's engine that has grown is up again after so long
+AGAIN_SECONDS = 15.0  # where there was nothing to keep
 ATTEMPTS = 3  # at a log that is cut while it is linked
 
 
@@ -125,23 +127,24 @@ class Points:
 
     def make_if_due(self, session: SparkSession | None) -> Point | None:
         """Make a point if one is due, something was built since and nobody else is writing."""
-        if time.time() < self._due_at or versions_of(self._settings, BUILT) == self._versions:
+        if time.time() < self._due_at:
             return None
-        with turns.taken(session, turns.SCHEDULE) if session else _nothing_to_wait_for() as is_ours:
+        if versions_of(self._settings, BUILT) == self._versions:
+            self._due_at = time.time() + AGAIN_SECONDS
+            return None
+        if session is not None and engine.running(self._settings) is None:
+            return None  # the next build starts it
+        self._due_at = time.time() + AGAIN_SECONDS  # where it fails: not at every tick
+        with turns.taken(session, turns.SCHEDULE) if session else nullcontext(True) as is_ours:
             return self._make() if is_ours else None
 
     def _make(self) -> Point:
-        self._due_at = time.time() + POINT_SECONDS  # also where it fails: not at every tick
         point = make(self._settings, points_folder(self._settings), BUILT)
         self._versions = dict(point.versions)
+        self._due_at = time.time() + POINT_SECONDS
         for old in surplus(points_of(self._settings), point.made_at):
             shutil.rmtree(old.folder, ignore_errors=True)
         return point
-
-
-@contextmanager
-def _nothing_to_wait_for() -> Iterator[bool]:
-    yield True
 
 
 def surplus(points: Iterable[Point], now: datetime) -> list[Point]:
@@ -161,16 +164,26 @@ def surplus(points: Iterable[Point], now: datetime) -> list[Point]:
 def at_rest(settings: Settings, doing: str) -> Iterator[None]:
     """Keep all that builds out for a moment: by the turn where the embedded engine is up, else by
     the schedule's lock. :class:`UserError` where a schedule runs that takes no turns (Spark's)."""
-    if settings.target == "local" and engine.running(settings) is not None:
-        session = engine.connect(settings)
-        while True:
-            turns.wait(session)
-            with turns.taken(session, turns.BY_HAND) as is_ours:
-                if is_ours:
-                    yield
-                    return
-    with only_holder(settings.state / "schedule.lock", doing=doing):
+    with ExitStack() as stack:
+        if settings.target == "local" and engine.running(settings) is not None:
+            _take_turn(settings, stack)
+        else:
+            lock = settings.state / "schedule.lock"
+            stack.enter_context(only_holder(lock, doing=doing))
         yield
+
+
+def _take_turn(settings: Settings, stack: ExitStack) -> None:
+    """Wait for the turn; once more where the engine was started anew meanwhile."""
+    for attempt in range(ATTEMPTS):
+        try:
+            session = engine.connect(settings)
+            stack.enter_context(turns.waited_for(session, turns.BY_HAND))
+            return
+        except Exception as error:  # whatever the client makes of an engine that is gone
+            if attempt == ATTEMPTS - 1:
+                raise UserError(f"the engine does not answer: {first_line(error)}") from error
+            time.sleep(RENEWAL_SECONDS)
 
 
 def versions_of(settings: Settings, schemas: Iterable[str]) -> dict[str, int]:

@@ -83,9 +83,7 @@ def _end_engine(settings: Settings) -> None:
     if settings.target != "local" or engine.running(settings) is None:
         return
     session = engine.connect(settings)
-    turns.wait(session)
-    while turns.take(session, turns.BY_HAND) is None:  # a turn ends with the engine
-        turns.wait(session)
+    turns.wait_and_take(session, turns.BY_HAND)  # a turn ends with the engine
     engine.down(settings)
 
 

@@ -37,6 +37,25 @@ def wait(session: SparkSession) -> None:
         time.sleep(POLL_SECONDS)
 
 
+def wait_and_take(session: SparkSession, owner: str) -> str:
+    """Take the turn as soon as it can be had, for as long as the session lives."""
+    while True:
+        wait(session)
+        if turn := take(session, owner):
+            return turn
+        time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def waited_for(session: SparkSession, owner: str) -> Iterator[None]:
+    """Hold the turn, once it can be had."""
+    turn = wait_and_take(session, owner)
+    try:
+        yield
+    finally:
+        _end(session, turn)
+
+
 @contextmanager
 def taken(session: SparkSession, owner: str) -> Iterator[bool]:
     """Hold the turn; False where somebody has it."""
@@ -47,20 +66,25 @@ def taken(session: SparkSession, owner: str) -> Iterator[bool]:
     try:
         yield True
     finally:
-        if turn in _holder(session):
-            session.sql("drop view if exists default.dbt_turn").collect()
+        _end(session, turn)
 
 
 def take(session: SparkSession, owner: str) -> str | None:
-    """Take the turn, for as long as the session lives; None where somebody has it."""
+    """Take the turn, for as long as the session lives; None where somebody has it. As dbt does, one
+    of a run that was killed is taken over: else it would be waited for without end."""
     turn = str(uuid.uuid4())
-    if _is_stale(_holder(session)):
-        session.sql("drop view if exists default.dbt_turn").collect()
+    creation = "create or replace" if _is_stale(_holder(session)) else "create"
+    condition = "if not exists" if creation == "create" else ""
     session.sql(
-        f"create view if not exists default.dbt_turn as select '{turn}' as invocation_id, "
+        f"{creation} view {condition} default.dbt_turn as select '{turn}' as invocation_id, "
         f"'{owner}' as turn_owner, 'taken_at={time.time():.0f};' as taken_at"
     ).collect()
     return turn if turn in _holder(session) else None
+
+
+def _end(session: SparkSession, turn: str) -> None:
+    if turn in _holder(session):
+        session.sql("drop view if exists default.dbt_turn").collect()
 
 
 def _is_stale(holder: str) -> bool:

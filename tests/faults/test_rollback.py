@@ -16,7 +16,7 @@ from deltalake import DeltaTable, write_deltalake
 import loaders.maintenance
 import loaders.points
 import loaders.rollback
-from loaders import engine
+from loaders import engine, turns
 from loaders.errors import UserError
 from loaders.maintenance import Maintenance
 from loaders.points import (
@@ -244,13 +244,26 @@ def test_points_are_made_when_due_and_only_of_something_new(
     assert Points(begun.settings).make_if_due(session) is not None
     assert Points(begun.settings).make_if_due(session) is None, "nothing was built since"
     assert len(points_of(begun.settings)) == 2
-    session.sql("create view default.dbt_turn as select 'x' as invocation_id").collect()
-    try:
-        land_some(begun, 4)
-        spoil(begun, "gold.inventory_current")
+    begun.load_and_build()
+    spoil(begun, "gold.inventory_current")
+    with turns.taken(session, turns.BY_HAND) as is_ours:
+        assert is_ours
         assert Points(begun.settings).make_if_due(session) is None, "somebody else is writing"
-    finally:
-        session.sql("drop view default.dbt_turn").collect()
+    assert Points(begun.settings).make_if_due(session) is not None
+
+
+def test_the_turn_of_one_that_was_killed_is_taken_over(
+    begun: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = engine.connect(begun.settings)
+    assert turns.take(session, turns.BY_HAND) is not None
+    assert turns.take(session, turns.BY_HAND) is None, "it lives"
+    monkeypatch.setattr(turns, "STALE_SECONDS", -1)
+    with turns.waited_for(session, turns.BY_HAND):
+        monkeypatch.setattr(turns, "STALE_SECONDS", 60)
+        assert turns.take(session, turns.SCHEDULE) is None
+    with turns.taken(session, turns.BY_HAND) as is_ours:
+        assert is_ours
 
 
 def test_old_points_are_thinned_out() -> None:
