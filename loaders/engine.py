@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
+PORT_SECONDS = 5.0
 DEFAULT_MEMORY = 1_500_000_000
 # Sail ends idle sessions, and with the session its tables are forgotten: not in our lifetime.
 SESSION_SECONDS = 10 * 365 * 24 * 3600
@@ -139,6 +140,10 @@ def _starting(settings: Settings) -> Server | None:
 
 
 def _start(settings: Settings, lock: TextIO) -> Server:
+    # An engine that was killed is gone a moment before its port is.
+    deadline = time.monotonic() + (PORT_SECONDS if _state_file(settings).exists() else 0.0)
+    while listens(settings.port) and time.monotonic() < deadline:
+        time.sleep(0.05)
     if listens(settings.port):
         raise UserError(
             f"port {settings.port} is taken by another program, or by another lakehouse's "

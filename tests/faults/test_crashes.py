@@ -27,7 +27,8 @@ from tests.faults.lives import KILLED, Commands, Shop
 from tests.worlds import free_port, small_month
 
 COMMAND = "pytest -m faults tests/faults/test_crashes.py"
-RUNS, LOADS, PLAYS = 100, 60, 40  # commands killed at random moments
+KILLS = int(os.environ.get("POS_TEST_KILLS", "200"))  # at random moments
+VICTIMS = {"run": 0.5, "load": 0.3, "play": 0.2}  # and of what
 ENGINE_TOO = 10  # every so many kills the engine goes as well, as in a power cut
 UPKEEP_COMMITS = 80
 # Of the statements of a build from nothing, and of one in a lakehouse that has all its tables. The
@@ -209,7 +210,7 @@ def test_killed_at_random_moments(tmp_path: Path, figures: Figures) -> None:
     print(f"POS_TEST_SEED={seed}")
     chance = random.Random(seed)
     shop = shop_of(tmp_path, seed=seed)
-    victims = ["run"] * RUNS + ["load"] * LOADS + ["play"] * PLAYS
+    victims = [name for name, share in VICTIMS.items() for _ in range(round(KILLS * share))]
     chance.shuffle(victims)
     try:
         spans = undisturbed(shop)
