@@ -55,12 +55,13 @@ def rows_of(feed: str, data: bytes, part: Part = BEGINNING) -> dict[str, list[ob
     ``source_line``.
 
     ``source_line`` counts from 1 as an editor does. Blank lines are not messages. Bytes that are
-    not UTF-8 become ``\\xNN``, which is no valid JSON and so reaches quarantine unharmed.
+    not UTF-8 become ``\\xNN``; a message with such bytes says so in front, so that it is no JSON,
+    whatever they stand behind, and reaches quarantine.
     """
     if part.start == 0:
         data = data.removeprefix(codecs.BOM_UTF8)
     if feed == MESSAGES:
-        return _message_rows(text_of(data), part.first_line)
+        return _message_rows(data, part.first_line)
     return _csv_columns(data, fields_of(feed), part)
 
 
@@ -79,7 +80,11 @@ def header_of(feed: str, data: bytes) -> tuple[bytes, int | None]:
     return b"".join(lines[:count]), width
 
 
-def _message_rows(text: str, first_line: int) -> dict[str, list[object]]:
+def _message_rows(data: bytes, first_line: int) -> dict[str, list[object]]:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = "\n".join(_message_of(line) for line in data.split(b"\n"))
     # Not splitlines(): a message may hold U+2028 and its like.
     numbered = [
         (number, line.rstrip("\r"))
@@ -90,6 +95,13 @@ def _message_rows(text: str, first_line: int) -> dict[str, list[object]]:
         "source_line": [number for number, _ in numbered],
         "body": [line for _, line in numbered],
     }
+
+
+def _message_of(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return f"not UTF-8: {text_of(line)}"
 
 
 def _csv_columns(data: bytes, fields: Sequence[str], part: Part) -> dict[str, list[object]]:

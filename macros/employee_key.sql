@@ -9,7 +9,7 @@
         {%- set key = "secret('" ~ var('employee_secret_scope') ~ "', '"
             ~ var('employee_secret_name') ~ "')" -%}
     {%- else -%}
-        {%- set key = "'" ~ env_var('POS_EMPLOYEE_HASH_KEY', 'development') ~ "'" -%}
+        {%- set key = text_literal(env_var('POS_EMPLOYEE_HASH_KEY', 'development')) -%}
     {%- endif -%}
     sha2(concat({{ key }}, '|', {{ column }}), 256)
 {%- endmacro %}

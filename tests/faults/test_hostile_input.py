@@ -4,14 +4,16 @@ loss of a neighbour."""
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 from dbt.adapters.spark import session as dbt_session
+from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +28,7 @@ from tests.builds.worlds import World, differences
 from tests.faults.conftest import Figures
 from tests.faults.hostile import MARK, NAMES, hostile_csv, hostile_line
 from tests.files import message
-from tests.oracle.reading import csv_rows
+from tests.oracle.reading import csv_rows, message_lines
 
 SEED = int(os.environ.get("POS_TEST_SEED", "7"))
 HEADERS = {COUNTS: ",".join(oracle.COUNT_FIELDS), ITEMS: ",".join(oracle.ITEM_FIELDS)}
@@ -47,7 +49,7 @@ def read_alike(feed: str, data: bytes) -> int:
         # The oracle says which lines there are; of Unicode's blanks the loader knows more.
         expected = [
             line
-            for line, _ in oracle_lines(data)
+            for line, _ in message_lines(data)
             if not data_line(data, line).decode("utf-8", "backslashreplace").isspace()
         ]
         assert lines == expected
@@ -64,12 +66,6 @@ def read_alike(feed: str, data: bytes) -> int:
     ]
     assert stripped == list(csv_rows(data, fields))
     return len(lines)
-
-
-def oracle_lines(data: bytes) -> Iterator[tuple[int, str | None]]:
-    from tests.oracle.reading import message_lines
-
-    return message_lines(data)
 
 
 def data_line(data: bytes, line: int) -> bytes:
@@ -162,7 +158,7 @@ def land_hostile(world: World, random: Random, files: int, lines: int) -> int:
         for _ in range(lines):
             rows.append(hostile_line(random))
             neighbour = message(f"good{good}", "2021-01-01 11:00:00", (500 + good % 50, -1))
-            rows.append(oracle_json(neighbour))
+            rows.append(json.dumps(neighbour).encode())
             good += 1
         world.land(f"store_001/changes/{MARK}'{number:04d}.json", b"\n".join(rows))
         world.land(
@@ -170,12 +166,6 @@ def land_hostile(world: World, random: Random, files: int, lines: int) -> int:
         )
         world.land(f"reference/items{number:04d}.csv", hostile_csv(random, HEADERS[ITEMS], lines))
     return good
-
-
-def oracle_json(value: object) -> bytes:
-    import json
-
-    return json.dumps(value).encode()
 
 
 def hold(world: World, statements: list[str], files: int, lines: int, seed: int) -> int:
@@ -191,12 +181,10 @@ def hold(world: World, statements: list[str], files: int, lines: int, seed: int)
 
 
 def assert_exports_are_safe(world: World) -> None:
-    import deltalake
-
     for schema in TABLES_OF:
         folder = world.settings.lakehouse / schema
         for path in sorted(folder.iterdir()):
-            table = deltalake.DeltaTable(str(path)).to_pyarrow_table()
+            table = DeltaTable(str(path)).to_pyarrow_table()
             texts = [f.name for f in table.schema if str(f.type) in ("string", "large_string")]
             if not texts or not table.num_rows:
                 continue
@@ -211,6 +199,15 @@ def assert_exports_are_safe(world: World) -> None:
 
 def test_hostile_batches_against_the_oracle(world: World, statements: list[str]) -> None:
     hold(world, statements, files=3, lines=40, seed=SEED)
+
+
+def test_the_employees_key_may_be_any_text(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "it's \\ a key' -- \\"
+    monkeypatch.setenv("POS_EMPLOYEE_HASH_KEY", key)
+    world.land_counts((1, "nine'\\", 1, "2021-01-01 08:00:00", 5))
+    world.load_and_build()
+    (count,) = world.rows("silver", "stg_pos__stock_counts")
+    assert count["employee_key"] == hashlib.sha256(f"{key}|nine'\\".encode()).hexdigest()
 
 
 @pytest.mark.faults

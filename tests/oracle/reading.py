@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -85,13 +86,35 @@ def message_lines(data: bytes) -> Iterator[tuple[int, str | None]]:
 
 
 def whole_json_object(text: str | None) -> dict[str, Any] | None:
-    """The JSON object that `text` is, by the letter of the standard; None for anything else."""
+    """The JSON object that `text` is, by the letter of the standard; None for anything else.
+
+    Nor with a name twice in one object, of which nobody could say which is meant, or with a number
+    that is larger than any double.
+    """
 
     def refuse(name: str) -> None:
         raise ValueError(name)
 
+    def each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise ValueError(pairs)
+        return dict(pairs)
+
+    def within_a_double(number: str) -> Any:
+        if math.isinf(float(number)):
+            raise ValueError(number)
+        if number.startswith("-") and float(number) == 0:
+            return 0  # minus zero, however it is spelt
+        return float(number) if set(number) & set(".eE") else int(number)
+
     try:
-        value = json.loads(text or "", parse_constant=refuse)
+        value = json.loads(
+            text or "",
+            parse_constant=refuse,
+            parse_int=within_a_double,
+            parse_float=within_a_double,
+            object_pairs_hook=each_name_once,
+        )
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -166,7 +189,7 @@ def whole_number(value: Any) -> int | None:
     """A whole number or its text, up to 18 digits; None for 1.5, 1e3, true, "two" and the like."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
-    text = str(value)
+    text = "0" if value == "-0.0" else str(value)
     return int(text) if WHOLE_NUMBER.fullmatch(text) else None
 
 
