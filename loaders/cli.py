@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 could not be done (the text says why), 2 wrong usage, 130 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -490,6 +491,8 @@ def main() -> None:
     into a table decides what is in stock.
     """
     os.umask(os.umask(0o022) | 0o002)
+    # The command says that a disk is full: not each log that cannot grow as well, by a traceback.
+    logging.raiseExceptions = False
     try:
         pos.main(standalone_mode=False)
     except click.ClickException as error:

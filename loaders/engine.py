@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from loaders import writers
 from loaders.catalog import register
 from loaders.config import Settings
 from loaders.errors import UserError
@@ -44,7 +45,10 @@ exec "$@" < /dev/null
 
 
 def up(settings: Settings) -> tuple[Server, list[str]]:
-    """Make sure that the engine runs and knows every table; returns it and the tables added."""
+    """Make sure that the engine runs and knows every table; returns it and the tables added.
+
+    :class:`UserError` where it cannot start, or where Apache Spark writes in the lakehouse.
+    """
     refuse_unfinished(settings)
     settings.state.mkdir(parents=True, exist_ok=True)
     create_bronze(settings)
@@ -162,7 +166,7 @@ def _start(settings: Settings, lock: TextIO) -> Server:
         *(_sail(), "spark", "server", "--ip", "127.0.0.1", "--port", str(settings.port)),
     ]
     reach("engine.before_start")
-    with log.open("ab") as output:
+    with log.open("ab") as output, writers.beside_others(settings) as writing:
         process = subprocess.Popen(
             command,
             stdin=lock,  # held until the engine is written down, also if this process is killed
@@ -170,6 +174,7 @@ def _start(settings: Settings, lock: TextIO) -> Server:
             stderr=output,
             env=environment,
             cwd=settings.lakehouse,
+            pass_fds=[writing.fileno()],  # a writer for as long as it runs
             start_new_session=True,  # Ctrl-C in the terminal must not end everybody's engine
         )
     reach("engine.after_start")

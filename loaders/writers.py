@@ -3,7 +3,8 @@
 Delta on a local disk, as Spark writes it, is safe in one JVM only: a commit is put there by looking
 whether its number is free and then renaming, so of two writers one can put its commit over the
 other's, without a word. The embedded engine and delta-rs ask the file system to refuse. So whoever
-writes by Spark keeps everybody else out.
+writes by Spark keeps everybody else out. The embedded engine is a writer for as long as it runs: a
+dbt by hand writes by it, and has no lock of its own.
 
 The lock is one that the kernel holds and frees at its holder's death (``fcntl``), on the file
 ``LOCK`` of a RocksDB: that is what a JVM can be made to take by SQL, as a dbt by hand has nothing
@@ -14,11 +15,14 @@ killed for as long as its JVM still works.
 from __future__ import annotations
 
 import fcntl
+import os
+import struct
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from loaders.config import Settings
 from loaders.errors import UserError
@@ -54,32 +58,51 @@ def hold_in_jvm(session: SparkSession, settings: Settings) -> None:
 
 
 @contextmanager
-def beside_others(settings: Settings) -> Iterator[None]:
-    """Write by the embedded engine or delta-rs: many at a time, but none beside Spark."""
-    with _locked(settings, fcntl.LOCK_SH):
-        yield
+def beside_others(settings: Settings) -> Iterator[TextIO]:
+    """Write by the embedded engine or delta-rs: many at a time, but none beside Spark.
+
+    Gives the file: a child that has it open holds the lock too. :class:`UserError` where Spark
+    writes.
+    """
+    with _locked(settings, fcntl.F_RDLCK) as handle:
+        yield handle
 
 
 @contextmanager
 def alone(settings: Settings) -> Iterator[None]:
-    """Write what Spark writes too, by delta-rs and without a JVM."""
-    with _locked(settings, fcntl.LOCK_EX):
+    """Write what Spark writes too, by delta-rs and without a JVM.
+
+    :class:`UserError` where another process writes.
+    """
+    with _locked(settings, fcntl.F_WRLCK):
         yield
 
 
 @contextmanager
-def _locked(settings: Settings, kind: int) -> Iterator[None]:
+def _locked(settings: Settings, kind: int) -> Iterator[TextIO]:
     path = _folder(settings) / "LOCK"
     deadline = time.monotonic() + PATIENCE
     with path.open("a+") as handle:
-        while True:
-            with suppress(BlockingIOError, PermissionError):  # the two that POSIX allows
-                fcntl.lockf(handle, kind | fcntl.LOCK_NB)
-                break
+        while not _is_locked(handle, kind):
             if time.monotonic() >= deadline:
                 raise UserError(_refusal(settings))
             time.sleep(PAUSE)
-        yield
+        yield handle
+
+
+def _is_locked(handle: TextIO, kind: int) -> bool:
+    """The open file's lock where there is such a thing (Linux), which keeps RocksDB's out as well:
+    the process's own would be gone as soon as it closes the file for the second time, and is not
+    its child's."""
+    if sys.platform == "linux":
+        # struct flock: type, whence, start, length (0: all of the file), pid
+        command, argument = fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, 0, 0, 0)
+    else:
+        command, argument = fcntl.F_SETLK, struct.pack("qqihh", 0, 0, 0, kind, os.SEEK_SET)
+    with suppress(BlockingIOError, PermissionError):  # the two that POSIX allows
+        fcntl.fcntl(handle, command, argument)
+        return True
+    return False
 
 
 def _folder(settings: Settings) -> Path:
@@ -97,7 +120,7 @@ def _static(session: SparkSession, *call: str) -> str | None:
 
 def _refusal(settings: Settings) -> str:
     return (
-        f"another process is writing in the lakehouse {settings.lakehouse} (pos run, pos maintain "
-        f"or a dbt build), and beside Apache Spark only one may; wait for it or stop it "
-        f"(lock: {_folder(settings)})"
+        f"another process is writing in the lakehouse {settings.lakehouse} (pos run, pos maintain, "
+        f"a dbt build or the embedded engine), and beside Apache Spark only one may; wait for it "
+        f"or stop it, the engine with: pos down (lock: {_folder(settings)})"
     )

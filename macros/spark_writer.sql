@@ -26,9 +26,9 @@
     {% endfor %}
     {% if not lock.is_mine %}
         {% do exceptions.raise_compiler_error(
-            'Another process is writing in the lakehouse ' ~ lakehouse_root() ~ ' (pos run, pos maintain '
-            ~ 'or a dbt build), and beside Apache Spark only one may; wait for it or stop it (lock: '
-            ~ folder ~ ').'
+            'Another process is writing in the lakehouse ' ~ lakehouse_root() ~ ' (pos run, pos maintain, '
+            ~ 'a dbt build or the embedded engine), and beside Apache Spark only one may; wait for it or '
+            ~ 'stop it, the engine with: pos down (lock: ' ~ folder ~ ').'
         ) %}
     {% endif %}
     {{ return('') }}

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from loaders import writers
+from loaders import engine, writers
 from loaders.config import Settings
 from loaders.errors import UserError
 from tests.faults.figures import Figures
@@ -283,6 +283,34 @@ def test_the_lock_of_writers(
         process.wait()
     with getattr(writers, second)(settings):
         pass
+
+
+def test_the_engine_is_a_writer_for_as_long_as_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a dbt by hand writes by it. That a schedule had it start changes nothing."""
+    settings = Settings(tmp_path / "landing", tmp_path / "lakehouse", free_port())
+    with writers.beside_others(settings):
+        running, _ = engine.up(settings)
+    try:
+        monkeypatch.setattr(writers, "PATIENCE", 0.0)
+        with pytest.raises(UserError, match="pos down"), writers.alone(settings):
+            pass
+        with writers.beside_others(settings):
+            pass
+        with pytest.raises(UserError, match="pos down"), writers.alone(settings):
+            pass
+        os.kill(running.pid, signal.SIGKILL)
+        monkeypatch.setattr(writers, "PATIENCE", 10.0)
+        with (
+            writers.alone(settings),
+            pytest.raises(UserError, match="beside Apache Spark only one may"),
+        ):
+            monkeypatch.setattr(writers, "PATIENCE", 0.0)
+            engine.up(settings)
+        assert engine.running(settings) is None
+    finally:
+        engine.down(settings)
 
 
 # And with JVMs.
