@@ -211,14 +211,15 @@ def test_killed_at_random_moments(tmp_path: Path, figures: Figures) -> None:
     print(f"POS_TEST_SEED={seed}")
     chance = random.Random(seed)
     shop = shop_of(tmp_path, seed=seed)
-    victims = [name for name, share in VICTIMS.items() for _ in range(round(KILLS * share))]
-    chance.shuffle(victims)
     try:
         spans = undisturbed(shop)
         kills = engines = 0
-        for number, victim in enumerate(victims, start=1):
-            kills += kill_once(shop, victim, number / len(victims), chance, spans[victim])
-            if number % ENGINE_TOO == 0 and (running := engine.running(shop.settings)):
+        while kills < KILLS:
+            (victim,) = chance.choices(list(VICTIMS), list(VICTIMS.values()))
+            was_killed = kill_once(shop, victim, (kills + 1) / KILLS, chance, spans[victim])
+            kills += was_killed
+            is_its_turn = was_killed and kills % ENGINE_TOO == 0
+            if is_its_turn and (running := engine.running(shop.settings)):
                 os.kill(running.pid, signal.SIGKILL)
                 engines += 1
         shop.play(1.0)
