@@ -52,7 +52,11 @@ test-truth: $(READY)  ## The proof at full size, hours: random worlds on both en
 	@POS_TRUTH=all $(BIN)/pytest -v tests/truth tests/builds/test_acceptance.py tests/builds/test_ledger.py
 
 test-faults: $(READY)  ## What is broken on purpose: kills, full disks, two of everything; 20 minutes at most
-	@$(BIN)/pytest -v -m faults
+	@# Two processes for two cores, as for `make test`; the second one's words come when both are done.
+	@mkdir -p target; second="$(addprefix tests/faults/,test_crashes.py test_retention.py test_rollback.py test_trace.py)"; \
+	$(BIN)/pytest -v -m faults $$second > target/faults.log 2>&1 & killed=$$!; failed=0; \
+	$(BIN)/pytest -v -m faults $$(printf -- '--ignore=%s ' $$second) || failed=1; \
+	wait $$killed || failed=1; echo "$$second (target/faults.log):"; cat target/faults.log; exit $$failed
 
 test-pages: $(READY)  ## Docs site and inventory page in a browser, docs coverage, SQL clients
 	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium; } || \

@@ -24,7 +24,7 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from loaders.bronze import CONFIGURATION, SCHEMAS, header_of
 from loaders.config import Settings
@@ -49,6 +49,9 @@ PART_BYTES = 32 * 1024 * 1024
 WHOLE_SCAN_SECONDS = 60.0
 # An engine reads a row group by one core. A batch in one group would leave the others idle.
 ROW_GROUP_ROWS = 65_536
+# At a commit that Delta refuses. It takes an append beside any other change of rows; only a change
+# of the table's settings, which upkeep makes once, comes in between.
+ATTEMPTS = 5
 
 
 @dataclass
@@ -225,15 +228,7 @@ class Loader:
                 plan_path(self._settings, plan.feed).unlink()
                 return
         reach("load.before_commit")
-        write_deltalake(
-            str(path),
-            table,
-            mode="append",
-            writer_properties=WriterProperties(max_row_group_size=ROW_GROUP_ROWS),
-            commit_properties=CommitProperties(
-                app_transactions=[Transaction(application(plan.feed), plan.ingest_id)]
-            ),
-        )
+        _append(path, table, plan)
         reach("load.after_commit")
         self.commits[plan.feed] = plan.ingest_id
         self._latest_us = _latest(self._latest_us, _as_us(pc.max(table["landed_at"])))
@@ -357,6 +352,28 @@ def begun_of(settings: Settings, feed: str) -> tuple[LandedFile, Part] | None:
         return None
     begun = json.loads(path.read_bytes())
     return LandedFile(**begun["file"]), Part(**begun["part"])
+
+
+def _append(path: Path, table: pa.Table, plan: Plan) -> None:
+    """Append the rows of a plan in one commit that carries its number."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            write_deltalake(
+                str(path),
+                table,
+                mode="append",
+                writer_properties=WriterProperties(max_row_group_size=ROW_GROUP_ROWS),
+                commit_properties=CommitProperties(
+                    app_transactions=[Transaction(application(plan.feed), plan.ingest_id)]
+                ),
+            )
+            return
+        except CommitFailedError as error:
+            if attempt == ATTEMPTS:
+                raise UserError(
+                    f"{path} could not be written, {attempt} times ({first_line(error)}); start "
+                    f"again: what was to be loaded is planned and nothing is lost"
+                ) from error
 
 
 def open_table(path: Path) -> DeltaTable:

@@ -177,6 +177,33 @@ def test_a_second_loader_is_refused_with_a_sentence(settings: Settings) -> None:
     assert rows_in(settings) == LINES
 
 
+@pytest.mark.parametrize(("changes", "goes"), [(1, True), (100, False)])
+def test_a_table_whose_settings_change_meanwhile_is_tried_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, changes: int, goes: bool
+) -> None:
+    """Delta refuses the commit; as upkeep that keeps less brings it about."""
+    load(settings)
+    publish(settings.landing / "online/changes/2.json", b'{"trans_id": "D"}\n')
+    write, calls = loaders.load.write_deltalake, itertools.count(1)
+
+    def write_beside_a_change(path: str, *arguments: Any, **named: Any) -> None:
+        number, table = next(calls), DeltaTable(path)
+        if number <= changes:
+            kept = {"delta.logRetentionDuration": f"interval {number} days"}
+            DeltaTable(path).alter.set_table_properties(kept)
+        write(table, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loaders.load, "write_deltalake", write_beside_a_change)
+        if goes:
+            load(settings)
+        else:
+            with pytest.raises(UserError, match=r"not be written, 5 times .* nothing is lost"):
+                load(settings)
+    load(settings)
+    assert rows_in(settings) == LINES + Counter({"pos_messages": 1})
+
+
 def test_one_commit_after_the_other_numbers_grow(settings: Settings) -> None:
     with Loader(settings) as loader:
         for batch in range(3):
