@@ -20,9 +20,12 @@ from loaders.load import Loader, ledger_path, open_table, plan_path
 from loaders.maintenance import Maintenance
 from loaders.points import points_in
 from tests.builds.worlds import World, differences
+from tests.faults.figures import Figures
 from tests.faults.landing import land_some
 
 pytestmark = pytest.mark.faults
+
+COMMAND = "pytest -m faults tests/faults/test_backup.py"
 
 
 def destroy_and_restore(world: World, repository: Path, at: str | None = None) -> None:
@@ -31,7 +34,9 @@ def destroy_and_restore(world: World, repository: Path, at: str | None = None) -
     world.station.point_engine_at(world.settings)
 
 
-def test_a_destroyed_lakehouse_comes_back_and_goes_on(begun: World, tmp_path: Path) -> None:
+def test_a_destroyed_lakehouse_comes_back_and_goes_on(
+    begun: World, tmp_path: Path, figures: Figures
+) -> None:
     """What landed after the backup lies in the landing folder still, and is loaded once more."""
     repository = tmp_path / "backups"
     report = back_up(begun.settings, repository)
@@ -46,8 +51,12 @@ def test_a_destroyed_lakehouse_comes_back_and_goes_on(begun: World, tmp_path: Pa
     assert differences(begun) == [], "as it was"
     begun.load_and_build()
     assert differences(begun) == [], "and on from there, nothing lost or twice"
-    assert len(begun.rows("bronze", "pos_messages")) == 5 * 4
+    messages = len(begun.rows("bronze", "pos_messages"))
+    assert messages == 5 * 4
     assert begun.check() == []
+    figures.add(
+        "lakehouse destroyed and restored: messages lost, doubled", f"0, 0 of {messages}", COMMAND
+    )
 
 
 def test_backups_share_what_has_not_changed(begun: World, tmp_path: Path) -> None:
@@ -68,7 +77,9 @@ def test_backups_share_what_has_not_changed(begun: World, tmp_path: Path) -> Non
     assert differences(begun) == []
 
 
-def test_it_is_whole_while_loads_and_upkeep_go_on(begun: World, tmp_path: Path) -> None:
+def test_it_is_whole_while_loads_and_upkeep_go_on(
+    begun: World, tmp_path: Path, figures: Figures
+) -> None:
     """Loads, upkeep that keeps nothing, and backups at once; each backup is one moment."""
     repository, over = tmp_path / "backups", threading.Event()
     failures: list[Exception] = []
@@ -112,6 +123,11 @@ def test_it_is_whole_while_loads_and_upkeep_go_on(begun: World, tmp_path: Path) 
     begun.builds[:] = builds
     begun.load_and_build()
     assert differences(begun) == []
+    figures.add(
+        "backups beside loads and upkeep that were not of one moment",
+        f"0 of {len(backups)}",
+        COMMAND,
+    )
 
 
 def test_a_damaged_backup_is_refused(begun: World, tmp_path: Path) -> None:
