@@ -46,7 +46,7 @@
 {# Only where dbt has a Spark of its own whose files lie on a disk, and only where it writes. #}
 {% macro writes_by_spark_on_disk() %}
     {{ return(
-        execute and target.type == 'spark' and target.method == 'session' and target.host != 'embedded'
+        execute and target.type == 'spark' and target.host == 'none'
         and '://' not in lakehouse_root()
         and env_var('POS_SPARK_MASTER', 'local').startswith('local')
         and flags.WHICH in ['build', 'run', 'seed', 'snapshot']
