@@ -123,6 +123,9 @@ class Schedule:
             self._attach_engine()
             if self._session is not None:
                 turns.end_own(self._session, turns.SCHEDULE)
+            self._stack.callback(
+                _put_back, turns.OWNER_VARIABLE, os.environ.get(turns.OWNER_VARIABLE)
+            )
             os.environ[turns.OWNER_VARIABLE] = turns.SCHEDULE
             self._warehouse = Warehouse(self._settings)
         except BaseException:
@@ -300,3 +303,11 @@ class Schedule:
             session = spark.session(self._settings)
             writers.hold_in_jvm(session, self._settings)
             catalog.register(session, self._settings.lakehouse)
+
+
+def _put_back(variable: str, value: str | None) -> None:
+    """Who comes after a schedule in this process is none."""
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value

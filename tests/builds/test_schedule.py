@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import loaders.schedule
 from loaders.errors import UserError
 from loaders.schedule import Schedule
+from loaders.turns import OWNER_VARIABLE
 from loaders.warehouse import BuildReport
 from tests.builds.worlds import Station, World, differences
 from tests.files import message
@@ -56,6 +58,7 @@ def test_it_builds_only_when_something_arrived(
         assert second.load.rows == {"pos_messages": 1, "pos_count_rows": 1}
         assert world.on_hand(1, 1) == -3
         assert schedule.build_marts() is not None
+    assert OWNER_VARIABLE not in os.environ, "who builds next in this process is no schedule"
     assert [command[0] for command in invoked] == ["build", "build", "build"]
     assert "--selector" not in invoked[0], "the first build makes everything"
     assert invoked[1] == ("build", "--selector", "short_schedule")

@@ -107,6 +107,25 @@ class Station:
         self.current = World(settings, self)
         return self.current
 
+    def copy_of(self, world: World) -> World:
+        """A world that goes on from where another one of this station is."""
+        settings = self.world().settings
+        for ours, theirs in (
+            (settings.lakehouse, world.settings.lakehouse),
+            (settings.landing, world.settings.landing),
+        ):
+            shutil.rmtree(ours)
+            shutil.copytree(theirs, ours)  # with the files' times, by which the load knows them
+        self.point_engine_at(settings)
+        self.current = replace(
+            world,
+            settings=settings,
+            landed=world.landed[:],
+            builds=world.builds[:],
+            _contents=dict(world._contents),
+        )
+        return self.current
+
     @contextmanager
     def project(self, folder: Path) -> Iterator[None]:
         """Build by a copy of the project for a while; begin a world after that."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.builds.worlds import World
+from tests.builds.worlds import Station, World
 from tests.faults.figures import Figures
 from tests.faults.landing import land_some
 
@@ -26,11 +26,18 @@ def pytest_terminal_summary(
             terminalreporter.write_line(line)
 
 
-@pytest.fixture
-def begun(world: World) -> World:
+@pytest.fixture(scope="session")
+def begun_once(station: Station) -> World:
+    world = station.world()
     world.land_items((1, "Tea", 7, 3), (2, "Salt", 7, 50))
     world.land_counts((1, 9, 1, "2021-01-01 08:00:00", 100), (2, 9, 1, "2021-01-01 08:00:00", 60))
     for number in range(3):
         land_some(world, number)
         world.load_and_build()
     return world
+
+
+@pytest.fixture
+def begun(station: Station, begun_once: World) -> World:
+    """Three builds old; each test has a copy."""
+    return station.copy_of(begun_once)
