@@ -13,7 +13,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-truth test-pages bench bench-quick up down status lint format docs lock lock-bench clean
+.PHONY: help setup run test test-truth test-pages test-cluster bench bench-quick up down kafka-up kafka-down status lint format docs lock lock-bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ run: $(READY)  ## The main job: simulate, play three days, build as they come (T
 test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java, at the same time
 	@# Two processes for two cores: Spark's takes as long as half of the others.
 	@mkdir -p target; $(BIN)/pytest -m spark > target/spark_lane.log 2>&1 & spark=$$!; failed=0; \
-	$(BIN)/pytest -m "not spark and not pages" || failed=1; \
+	$(BIN)/pytest -m "not spark and not pages and not faults and not cluster" || failed=1; \
 	wait $$spark || failed=1; echo "Spark lane (target/spark_lane.log):"; \
 	grep -vE '^(Picked up|WARNING|Using Spark|Setting|To adjust|[0-9/]+ [0-9:]+ WARN)' target/spark_lane.log || true; exit $$failed
 
@@ -52,6 +52,9 @@ test-pages: $(READY)  ## Docs site and inventory page in a browser, docs coverag
 	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium; } || \
 		{ echo "Chromium is needed: apt-get install chromium (as root)"; exit 1; }
 	@$(BIN)/pytest -v -m pages
+
+test-cluster: $(READY)  ## Kafka: a real broker, killed and started again in mid-stream (needs Java), minutes
+	@$(BIN)/pytest -v -m cluster
 
 bench: $(READY) $(BENCH_READY)  ## All benchmarks, hours: ours, others', at three sizes; writes benchmarks/README.md
 	@$(BIN)/python -m benchmarks full --environment $(BENCH_VENV) $(BENCH_OPTIONS)
@@ -71,6 +74,12 @@ up: $(READY)  ## Start the embedded engine
 
 down: $(READY)  ## Stop the embedded engine
 	@$(BIN)/pos down
+
+kafka-up: $(READY)  ## Start a Kafka broker on loopback (needs Java; 46 MB of jars once)
+	@$(BIN)/pos kafka up
+
+kafka-down: $(READY)  ## Stop it; its data stay
+	@$(BIN)/pos kafka down
 
 status: $(READY)  ## What runs, what is there, what waits
 	@$(BIN)/pos status
@@ -104,6 +113,6 @@ lock-bench: $(READY)  ## Write benchmarks/requirements.lock anew from requiremen
 		--only-binary :all: benchmarks/requirements.in --output-file benchmarks/requirements.lock
 
 clean:  ## Remove what was built: lakehouse, landing, month, sample, page, target; the environment stays
-	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; fi
+	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; $(BIN)/pos kafka down; fi
 	@if [ -d sample ]; then $(BIN)/pos down --lakehouse sample/lakehouse --port 50061; fi
 	rm -rf lakehouse landing month sample page target logs

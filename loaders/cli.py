@@ -25,6 +25,7 @@ from loaders.errors import UserError
 from loaders.landing import FEEDS
 
 if TYPE_CHECKING:
+    from loaders.load import Loader
     from loaders.page.live import LivePage
     from loaders.schedule import Tick
 
@@ -57,6 +58,17 @@ def _places(*names: str) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+def _from_kafka(command: Command) -> Command:
+    """The options of a load that reads Kafka and not the landing folder."""
+    source = click.option(
+        "--from", "kafka", metavar="KAFKA", help="Read Kafka, as in kafka://127.0.0.1:9092."
+    )
+    loss = click.option(
+        "--accept-loss", is_flag=True, help="Go on where Kafka has deleted messages unread."
+    )
+    return source(loss(command))
 
 
 def _every(name: str) -> Callable[[Command], Command]:
@@ -114,23 +126,31 @@ def simulate(out: Path, seed: int, days: int, items: int, lines: int, **faults: 
 @click.argument("month", type=click.Path(path_type=Path))
 @click.option("--speed", default="10", show_default=True, help="Event seconds a second, or max.")
 @click.option("--until", type=click.DateTime(), help="Event time to stop at.")
+@click.option("--to", metavar="KAFKA", help="Play into Kafka, as in kafka://127.0.0.1:9092.")
 @_places("landing")
-def play(month: Path, speed: str, until: datetime | None, landing: Path | None) -> None:
-    """Play a simulated month into the landing folder as its event clock passes."""
-    from loaders.playback import Month, only_player
+def play(
+    month: Path, speed: str, until: datetime | None, to: str | None, landing: Path | None
+) -> None:
+    """Play a simulated month into the landing folder, or Kafka, as its event clock passes."""
+    from loaders.playback import LandingSink, Month, Sink, only_player
     from loaders.playback import play as play_month
 
     settings = settings_from(landing=landing)
     stop = _stop_on_signals()
-    with only_player(settings.landing):
+    sink: Sink = LandingSink(settings.landing)
+    lock: AbstractContextManager[None] = nullcontext()
+    if to is None:
+        lock = only_player(settings.landing)
+    else:
+        _require_kafka()
+        from loaders.kafka.sink import KafkaSink
+
+        sink = KafkaSink(to)
+    with lock:
         clock = play_month(
-            Month(month),
-            settings.landing,
-            speed=_speed(speed),
-            until=until,
-            should_stop=stop.is_set,
+            Month(month), sink, speed=_speed(speed), until=until, should_stop=stop.is_set
         )
-    click.echo(f"played through {clock:%Y-%m-%d %H:%M:%S} into {settings.landing}")
+    click.echo(f"played through {clock:%Y-%m-%d %H:%M:%S} into {to or settings.landing}")
 
 
 @pos.command()
@@ -152,14 +172,19 @@ def replay(file: Path, fold: bool, limit: int | None, landing: Path | None) -> N
 
 @pos.command()
 @click.option("--once", is_flag=True, help="Load what has landed and stop.")
+@_from_kafka
 @_places("landing", "lakehouse")
-def load(once: bool, landing: Path | None, lakehouse: Path | None) -> None:
-    """Load what has landed into bronze, each file exactly once."""
-    from loaders.load import Loader
-
+def load(
+    once: bool,
+    kafka: str | None,
+    accept_loss: bool,
+    landing: Path | None,
+    lakehouse: Path | None,
+) -> None:
+    """Load what has landed, or what Kafka has, into bronze, each file or message exactly once."""
     settings = settings_from(landing, lakehouse)
     stop = _stop_on_signals()
-    with Loader(settings) as loader:
+    with _loader(settings, kafka, accept_loss=accept_loss, is_resident=not once) as loader:
         while True:
             report = loader.load()
             for warning in report.warnings:
@@ -168,7 +193,7 @@ def load(once: bool, landing: Path | None, lakehouse: Path | None) -> None:
                 click.echo(f"{feed}: {rows:,} rows")
             if once:
                 if report.is_empty:
-                    click.echo(f"nothing new in {settings.landing}")
+                    click.echo(f"nothing new in {kafka or settings.landing}")
                 return
             if stop.wait(0.5):
                 return
@@ -250,6 +275,46 @@ def down(lakehouse: Path | None, port: int | None) -> None:
 
     stopped = engine.down(settings_from(None, lakehouse, port))
     click.echo("engine stopped" if stopped else "no engine was running")
+
+
+@pos.group()
+def kafka() -> None:
+    """A Kafka broker for this machine: loopback only, 512 MB; needs Java."""
+
+
+@kafka.command("up")
+@click.option(
+    "--kafka-port", type=int, help="Port, and the next one too [POS_KAFKA_PORT, or 9092]."
+)
+@_places("lakehouse")
+def kafka_up(kafka_port: int | None, lakehouse: Path | None) -> None:
+    """Start the lakehouse's broker; returns once it answers."""
+    from loaders.kafka import broker
+
+    _require_kafka()
+    running = broker.up(settings_from(None, lakehouse), kafka_port)
+    click.echo(f"kafka://127.0.0.1:{running.port} (pid {running.pid}), loopback only")
+
+
+@kafka.command("down")
+@_places("lakehouse")
+def kafka_down(lakehouse: Path | None) -> None:
+    """Stop the lakehouse's broker; its data stay."""
+    from loaders.kafka import broker
+
+    stopped = broker.down(settings_from(None, lakehouse))
+    click.echo("Kafka broker stopped" if stopped else "no Kafka broker was running")
+
+
+@kafka.command("status")
+@_places("lakehouse")
+def kafka_status(lakehouse: Path | None) -> None:
+    """Say whether the broker answers, what it has, and how much of that is loaded."""
+    _require_kafka()
+    from loaders.kafka.status import status_lines
+
+    for line in status_lines(settings_from(None, lakehouse)):
+        click.echo(line)
 
 
 @pos.command()
@@ -387,10 +452,13 @@ def page(out: Path, serve_port: int | None, every: float, lakehouse: Path | None
 
 @pos.command()
 @click.option("--once", is_flag=True, help="Take in all that has landed, build once, stop.")
+@_from_kafka
 @_page_beside
 @_places("landing", "lakehouse", "port", "target")
 def run(
     once: bool,
+    kafka: str | None,
+    accept_loss: bool,
     page: Path | None,
     page_every: float,
     landing: Path | None,
@@ -405,8 +473,9 @@ def run(
     settings = settings_from(landing, lakehouse, port, target)
     stop = _stop_on_signals()
     figures, failed = Figures(), False
+    loader = _loader(settings, kafka, accept_loss=accept_loss, is_resident=not once)
     with (
-        Schedule(settings) as schedule,
+        Schedule(settings, loader) as schedule,
         View(Console()) as view,
         _live_page(settings, page, page_every, view.say) as live,
     ):
@@ -515,6 +584,28 @@ def _text_of(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
+
+
+def _require_kafka() -> None:
+    from loaders.kafka.client import require_client
+
+    require_client()
+
+
+def _loader(
+    settings: Settings, kafka: str | None, *, accept_loss: bool, is_resident: bool
+) -> Loader:
+    """What loads from Kafka, or from the landing folder."""
+    if kafka is None:
+        if accept_loss:
+            raise click.UsageError("--accept-loss is about Kafka; it goes with --from")
+        from loaders.load import Loader
+
+        return Loader(settings)
+    _require_kafka()
+    from loaders.kafka.load import KafkaLoader
+
+    return KafkaLoader(settings, kafka, accept_loss=accept_loss, is_resident=is_resident)
 
 
 def _tell_aside(text: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,19 +44,26 @@ WHOLE_SCAN_SECONDS = 60.0
 ROW_GROUP_ROWS = 65_536
 
 
+class Arrival(NamedTuple):
+    """Something that was loaded: of which feed, and when it landed (ns since 1970)."""
+
+    feed: str
+    landed_ns: int
+
+
 @dataclass
 class LoadReport:
-    """What one call of the load did: rows by feed, files with their landing times, warnings."""
+    """What one call of the load did: rows by feed, what arrived when, warnings."""
 
     rows: dict[str, int] = field(default_factory=dict)
-    files: list[LandedFile] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     is_partial: bool = False  # more has landed than was asked for
 
     @property
     def is_empty(self) -> bool:
         """True when nothing new had landed."""
-        return not self.files
+        return not self.arrivals
 
 
 class Loader:
@@ -136,28 +144,28 @@ class Loader:
         return plan
 
     def _commit(self, plan: Plan, report: LoadReport | None = None) -> None:
-        path = self._settings.table("bronze", plan.feed)
         read: list[LandedFile] = []
         if plan.places:
-            table = rows_again(plan, open_table(path))
+            table = rows_again(plan, open_table(self._settings.table("bronze", plan.feed)))
         else:
             table, read = rows_of_files(plan, self._settings.landing)
+        self._append(plan, table)
+        self._close(plan, read)
+        if report is not None:
+            arrivals = [Arrival(plan.feed, file.modified_ns) for file in plan.files]
+            enter(report, plan.feed, table, arrivals)
+
+    def _append(self, plan: Plan, table: pa.Table, positions: Iterable[Transaction] = ()) -> None:
+        """One commit: rows, its number, and what else must move with them or not at all."""
+        number = Transaction(_application(plan.feed), plan.ingest_id)
         write_deltalake(
-            str(path),
+            str(self._settings.table("bronze", plan.feed)),
             table,
             mode="append",
             writer_properties=WriterProperties(max_row_group_size=ROW_GROUP_ROWS),
-            commit_properties=CommitProperties(
-                app_transactions=[Transaction(_application(plan.feed), plan.ingest_id)]
-            ),
+            commit_properties=CommitProperties(app_transactions=[number, *positions]),
         )
         self._latest_us = _latest(self._latest_us, _as_us(pc.max(table["landed_at"])))
-        self._close(plan, read)
-        if report is not None:
-            report.rows[plan.feed] = report.rows.get(plan.feed, 0) + table.num_rows
-            report.files.extend(plan.files)
-            if "defect" in table.column_names:
-                report.warnings.extend(_defects(table))
 
     def _close(self, plan: Plan, read: Iterable[LandedFile] = ()) -> None:
         # A file put back or replaced since it was planned is the delivery that was read.
@@ -273,6 +281,14 @@ def _latest(*landings: int | None) -> int | None:
 
 def _application(feed: str) -> str:
     return f"pos-load/{feed}"
+
+
+def enter(report: LoadReport, feed: str, table: pa.Table, arrivals: Iterable[Arrival]) -> None:
+    """Enter one commit's rows into the report of the call."""
+    report.rows[feed] = report.rows.get(feed, 0) + table.num_rows
+    report.arrivals.extend(arrivals)
+    if "defect" in table.column_names:
+        report.warnings.extend(_defects(table))
 
 
 def _defects(table: pa.Table) -> list[str]:

@@ -17,15 +17,13 @@ from loaders import engine, turns
 from loaders.config import Settings
 from loaders.files import only_holder
 from loaders.freshness import Freshness, freshness_of
-from loaders.landing import MESSAGES, feed_of
-from loaders.load import Loader, LoadReport
+from loaders.landing import MESSAGES
+from loaders.load import Arrival, Loader, LoadReport
 from loaders.maintenance import Maintenance, Upkeep
 from loaders.warehouse import BuildReport, Warehouse
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-    from loaders.landing import LandedFile
 
 # The first build makes all, seeds included, and tests it; the next only what new data change.
 FULL_BUILD = ("build", "--exclude", "resource_type:unit_test", "tag:full")
@@ -81,10 +79,12 @@ class Schedule:
     """Loads and builds one lakehouse. A context manager: it holds the loader's and the schedule's
     lock, has the engine up and dbt parsed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, loader: Loader | None = None) -> None:
+        """``loader`` is what it loads by, if not from the landing folder."""
         self._settings = settings
+        self._loader = loader or Loader(settings)
         self._stack = ExitStack()
-        self._unbuilt: list[LandedFile] = []
+        self._unbuilt: list[Arrival] = []
         self._has_more = False  # landed and not loaded yet
         self.full_build_is_due = (
             True  # until one has succeeded: whatever an earlier run left unbuilt
@@ -103,7 +103,7 @@ class Schedule:
         try:
             lock = self._settings.state / "schedule.lock"
             self._stack.enter_context(only_holder(lock, doing="building on a schedule"))
-            self._loader = self._stack.enter_context(Loader(self._settings))
+            self._stack.enter_context(self._loader)
             self._attach_engine()
             if self._session is not None:
                 turns.end_own(self._session)
@@ -127,7 +127,7 @@ class Schedule:
         unbuilt, build; then the marts if due, and a little upkeep of the tables."""
         load = self._loader.load(batch_bytes=BUILD_BYTES, batches=1)
         self._has_more = load.is_partial
-        self._unbuilt.extend(load.files)
+        self._unbuilt.extend(load.arrivals)
         tick = Tick(load, None)
         is_due = bool(self._unbuilt) or self.full_build_is_due
         if is_due and time.monotonic() >= self._retry_at:
@@ -159,14 +159,14 @@ class Schedule:
 
     def _build_tables(self) -> tuple[BuildReport, list[float]]:
         """Build what has arrived; the report, and how old the files were that are built now."""
-        arrived = {feed_of(file.path) for file in self._unbuilt}
+        arrived = {arrival.feed for arrival in self._unbuilt}
         short_build = CHANGES_BUILD if arrived == {MESSAGES} else SHORT_BUILD
         report = self._invoke(FULL_BUILD if self.full_build_is_due else short_build)
         if not report.succeeded:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             return report, []
         built_at = time.time()
-        lags = [built_at - file.modified_ns / 1e9 for file in self._unbuilt]
+        lags = [built_at - arrival.landed_ns / 1e9 for arrival in self._unbuilt]
         self._unbuilt.clear()
         self._marts_are_stale = not self.full_build_is_due  # which has made them too
         if self.full_build_is_due:

@@ -21,7 +21,7 @@ from tests.builds.worlds import free_port
 from tests.files import message
 
 COMMANDS = (
-    *("simulate", "play", "replay", "load", "redrive"),
+    *("simulate", "play", "replay", "load", "redrive", "kafka"),
     *("up", "down", "status", "maintain", "run", "demo", "sample", "sql", "sql-server"),
 )
 PROJECT = Path(__file__).resolve().parents[2]
