@@ -34,7 +34,8 @@ STALL_SECONDS = 30.0
 # What the client fetches ahead, beyond the batch: bounds its memory.
 AHEAD_KILOBYTES = 16 * 1024
 MESSAGES_AT_ONCE = 1_000
-POLL_SECONDS = 0.5
+# The client waits so long for as many messages as that, also where it has some: an event waits too.
+POLL_SECONDS = 0.02
 # What the client only tells of, and goes on trying.
 PASSING = {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE}
 
