@@ -157,14 +157,15 @@ class Source:
         batch = Batch(positions=dict(starts))
         room = dict.fromkeys(starts, most_bytes // max(len(starts), 1))
         heard_at = time.monotonic()
-        self._consumer.assign(
-            [TopicPartition(each.topic, each.number, start) for each, start in starts.items()]
-        )
+        places = [TopicPartition(each.topic, each.number, start) for each, start in starts.items()]
+        self._consumer.assign(places)
+        self._consumer.resume(places)  # a partition stays paused from one assignment to the next
         try:
             while room:
                 with _answers():
                     polled = self._consumer.consume(MESSAGES_AT_ONCE, POLL_SECONDS)
-                if polled:
+                # That the broker is away is told as well, again and again, and is no sign of life.
+                if any(_is_sign_of_life(message) for message in polled):
                     heard_at = time.monotonic()
                 elif time.monotonic() - heard_at > STALL_SECONDS:
                     silent = ", ".join(map(str, room))
@@ -193,12 +194,14 @@ class Source:
             raise UnavailableError(f"{partition or 'broker'}: {error.str()}")
         if partition is None or partition not in room or offset is None:
             return
-        if offset < batch.positions[partition] or (error is not None and offset < ends[partition]):
-            return
+        if error is not None:
+            self._end(partition, ends[partition])
         if error is not None or offset >= ends[partition]:
             # The end, or what was sent since: the last offsets may be a transaction's marks only.
             batch.positions[partition] = max(batch.positions[partition], ends[partition])
             self._finish(partition, room)
+            return
+        if offset < batch.positions[partition]:
             return
         kind, milliseconds = polled.timestamp()
         appended_us = milliseconds * 1_000 if kind == TIMESTAMP_LOG_APPEND_TIME else None
@@ -211,9 +214,24 @@ class Source:
         if room[partition] <= 0 or offset + 1 >= ends[partition]:
             self._finish(partition, room)
 
+    def _end(self, partition: Partition, end: int) -> None:
+        """:class:`UnavailableError` if the broker had less than it has said before.
+
+        Not by the offset in what the client reports: before marks that is where they begin.
+        """
+        place = TopicPartition(partition.topic, partition.number)
+        _, high = self._consumer.get_watermark_offsets(place, cached=True)
+        if high < end:
+            raise UnavailableError(f"{partition} ends at {high} now, and did at {end} before")
+
     def _finish(self, partition: Partition, room: dict[Partition, int]) -> None:
         del room[partition]
         self._consumer.pause([TopicPartition(partition.topic, partition.number)])
+
+
+def _is_sign_of_life(message: KafkaMessage) -> bool:
+    error = message.error()
+    return error is None or error.code() == KafkaError._PARTITION_EOF
 
 
 @contextmanager
