@@ -151,7 +151,9 @@ class Source:
         """Messages from ``starts`` up to below ``ends``, of each partition its share of about
         ``most_bytes`` and at least one message; :class:`UnavailableError`.
 
-        A share each, so that none has to wait for the others and who came first is seen.
+        A share each, so that none has to wait for the others and who came first is seen. What else
+        comes of a partition that has had its share is passed over and read again: a pause would
+        outlast the assignment, and costs the next one a second (librdkafka 2.16.0, measured).
         """
         by_place = {(each.topic, each.number): each for each in starts}
         batch = Batch(positions=dict(starts))
@@ -199,7 +201,7 @@ class Source:
         if error is not None or offset >= ends[partition]:
             # The end, or what was sent since: the last offsets may be a transaction's marks only.
             batch.positions[partition] = max(batch.positions[partition], ends[partition])
-            self._finish(partition, room)
+            del room[partition]
             return
         if offset < batch.positions[partition]:
             return
@@ -212,7 +214,7 @@ class Source:
         batch.positions[partition] = offset + 1
         room[partition] -= len(value or b"")
         if room[partition] <= 0 or offset + 1 >= ends[partition]:
-            self._finish(partition, room)
+            del room[partition]
 
     def _end(self, partition: Partition, end: int) -> None:
         """:class:`UnavailableError` if the broker had less than it has said before.
@@ -223,10 +225,6 @@ class Source:
         _, high = self._consumer.get_watermark_offsets(place, cached=True)
         if high < end:
             raise UnavailableError(f"{partition} ends at {high} now, and did at {end} before")
-
-    def _finish(self, partition: Partition, room: dict[Partition, int]) -> None:
-        del room[partition]
-        self._consumer.pause([TopicPartition(partition.topic, partition.number)])
 
 
 def _is_sign_of_life(message: KafkaMessage) -> bool:
