@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TARGET ?= local
 DOCS_SERVE ?= 1
 DOCS_PORT ?= 8580
+SOAK_MINUTES ?= 60
 VENV := .venv
 # A pip that fails must fail the target, also when its words go through sed.
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-truth test-pages test-cluster bench bench-quick up down kafka-up kafka-down status lint format docs lock lock-bench clean
+.PHONY: help setup run test test-truth test-faults test-pages test-cluster bench bench-quick soak up down kafka-up kafka-down status lint sbom audit format docs lock lock-bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,14 +40,19 @@ run: $(READY)  ## The main job: simulate, play three days, build as they come (T
 	@$(BIN)/pos demo --target $(TARGET)
 
 test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java, at the same time
-	@# Two processes for two cores: Spark's takes as long as half of the others.
-	@mkdir -p target; $(BIN)/pytest -m spark > target/spark_lane.log 2>&1 & spark=$$!; failed=0; \
-	$(BIN)/pytest -m "not spark and not pages and not faults and not cluster" || failed=1; \
-	wait $$spark || failed=1; echo "Spark lane (target/spark_lane.log):"; \
+	@# Two processes for two cores: Spark's, which then takes some folders, and one for the rest.
+	@mkdir -p target; light="tests/faults tests/loaders tests/truth"; rest="not spark and not pages and not faults and not cluster"; \
+	{ failed=0; $(BIN)/pytest -m "spark and not faults and not cluster" || failed=1; $(BIN)/pytest -m "$$rest" $$light || failed=1; \
+	exit $$failed; } > target/spark_lane.log 2>&1 & spark=$$!; failed=0; \
+	$(BIN)/pytest -m "$$rest" $$(printf -- '--ignore=%s ' $$light) || failed=1; \
+	wait $$spark || failed=1; echo "Spark lane, $$light (target/spark_lane.log):"; \
 	grep -vE '^(Picked up|WARNING|Using Spark|Setting|To adjust|[0-9/]+ [0-9:]+ WARN)' target/spark_lane.log || true; exit $$failed
 
 test-truth: $(READY)  ## The proof at full size, hours: random worlds on both engines, batchings, the month, mutations
 	@POS_TRUTH=all $(BIN)/pytest -v tests/truth tests/builds/test_acceptance.py tests/builds/test_ledger.py
+
+test-faults: $(READY)  ## What is broken on purpose: kills, full disks, two of everything; 20 minutes at most
+	@$(BIN)/pytest -v -m faults
 
 test-pages: $(READY)  ## Docs site and inventory page in a browser, docs coverage, SQL clients
 	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium; } || \
@@ -84,11 +90,15 @@ kafka-down: $(READY)  ## Stop it; its data stay
 status: $(READY)  ## What runs, what is there, what waits
 	@$(BIN)/pos status
 
-lint: $(READY)  ## sqlfluff, ruff, mypy, dbt-bouncer; no engine, no network
+soak: $(READY)  ## An hour at ten times the pace with all faults on: target/soak, charts and figures (SOAK_MINUTES)
+	@$(BIN)/python -m benchmarks.soak --minutes $(SOAK_MINUTES)
+
+lint: $(READY)  ## sqlfluff, ruff, mypy, dbt-bouncer, no secrets; no engine, no network
 	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 0 models snapshots tests macros
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify -p .ci/databricks_token.py --exclude-files '(requirements\.lock|\.svg|assets/vendor/.*|benchmarks/results/.*|seeds/.*)$$'
 	@$(BIN)/dbt parse --quiet --target-path target/lint --log-path target/lint
 	@$(BIN)/dbt-bouncer run --output-only-failures
 
@@ -111,6 +121,12 @@ lock-bench: $(READY)  ## Write benchmarks/requirements.lock anew from requiremen
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 		--only-binary :all: benchmarks/requirements.in --output-file benchmarks/requirements.lock
+
+sbom: $(READY)  ## What it is made of, wheels and jars: target/sbom, CycloneDX and a list of licences
+	@$(BIN)/python -m loaders.sbom
+
+audit: $(READY)  ## Known vulnerabilities of what is pinned; needs the network, and says so without
+	@$(BIN)/python -m loaders.audit
 
 clean:  ## Remove what was built: lakehouse, landing, month, sample, page, target; the environment stays
 	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; $(BIN)/pos kafka down; fi

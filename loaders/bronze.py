@@ -7,13 +7,14 @@ columns at all (a CSV with another header) is described here, in ``defect``, and
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+import codecs
+from collections.abc import Sequence
 
 import pyarrow as pa
 
+from loaders.csv_rows import MOST_LINES_OF_A_ROW, csv_rows, lines_of, text_of
 from loaders.landing import COUNTS, ITEMS, MESSAGES
+from loaders.parts import BEGINNING, Part
 
 COUNT_FIELDS = ("item_id", "employee_id", "store_id", "date_time", "quantity")
 ITEM_FIELDS = ("item_id", "name", "supplier_id", "safety_stock_quantity")
@@ -49,23 +50,45 @@ CONFIGURATION = {
 }
 
 
-def rows_of(feed: str, data: bytes) -> dict[str, list[object]]:
-    """Columns of one file's rows, without the receipt columns but for ``source_line``.
+def rows_of(feed: str, data: bytes, part: Part = BEGINNING) -> dict[str, list[object]]:
+    """Columns of the rows of a file, or of a part of one, without the receipt columns but for
+    ``source_line``.
 
     ``source_line`` counts from 1 as an editor does. Blank lines are not messages. Bytes that are
-    not UTF-8 become ``\\xNN``, which is no valid JSON and so reaches quarantine unharmed.
+    not UTF-8 become ``\\xNN``; a message with such bytes says so in front, so that it is no JSON,
+    whatever they stand behind, and reaches quarantine.
     """
-    text = data.decode("utf-8-sig", errors="backslashreplace")
+    if part.start == 0:
+        data = data.removeprefix(codecs.BOM_UTF8)
     if feed == MESSAGES:
-        return _message_rows(text)
-    return _csv_rows(text, COUNT_FIELDS if feed == COUNTS else ITEM_FIELDS)
+        return _message_rows(data, part.first_line)
+    return _csv_columns(data, fields_of(feed), part)
 
 
-def _message_rows(text: str) -> dict[str, list[object]]:
+def fields_of(feed: str) -> tuple[str, ...]:
+    """The fields that a CSV file of a feed has to have."""
+    return COUNT_FIELDS if feed == COUNTS else ITEM_FIELDS
+
+
+def header_of(feed: str, data: bytes) -> tuple[bytes, int | None]:
+    """The header that a CSV file begins with, and how many fields each of its rows is to have;
+    ``None`` if the header lacks one of the feed's."""
+    data = data.removeprefix(codecs.BOM_UTF8)
+    lines = lines_of(data)
+    header, count = _header(lines)
+    width = len(header) if _positions(header, fields_of(feed)) else None
+    return b"".join(lines[:count]), width
+
+
+def _message_rows(data: bytes, first_line: int) -> dict[str, list[object]]:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = "\n".join(message_of(line) for line in data.split(b"\n"))
     # Not splitlines(): a message may hold U+2028 and its like.
     numbered = [
         (number, line.rstrip("\r"))
-        for number, line in enumerate(text.split("\n"), start=1)
+        for number, line in enumerate(text.split("\n"), start=first_line)
         if line and not line.isspace()
     ]
     return {
@@ -74,45 +97,51 @@ def _message_rows(text: str) -> dict[str, list[object]]:
     }
 
 
-def _csv_rows(text: str, fields: Sequence[str]) -> dict[str, list[object]]:
-    lines = text.splitlines(keepends=True)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=False)
-    header = next(_until_unreadable(reader), None)
+def message_of(line: bytes) -> str:
+    """A message's bytes as text; those that are not UTF-8 so that silver rejects them."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return f"not UTF-8: {text_of(line)}"
+
+
+def _csv_columns(data: bytes, fields: Sequence[str], part: Part) -> dict[str, list[object]]:
     columns: dict[str, list[object]] = {
         name: [] for name in ("source_line", *fields, "defect", "raw")
     }
-    width = len(header or [])
-    positions = _positions(header or [], fields)
+    encoded = lines_of(data)
+    if part.start == 0:
+        header, header_lines = _header(encoded)
+    else:
+        header, header_lines = _header(lines_of(part.header.encode("latin-1")))[0], 0
+    positions = _positions(header, fields)
     header_defect = None if positions else _header_defect(header, fields)
-    if header_defect and len(lines) <= 1:
-        _append(columns, fields, 1, None, header_defect, text)
+    if part.start == 0 and header_defect and len(encoded) <= header_lines:
+        _append(columns, fields, 1, None, header_defect, text_of(data))
         return columns
-    first_line = reader.line_num + 1
-    for row in _until_unreadable(reader):
-        last_line, line, first_line = reader.line_num, first_line, reader.line_num + 1
-        if not row:
+    width = len(header) if positions else None
+    lines = [text_of(line) for line in encoded[header_lines:]]
+    first_line = part.first_line + header_lines
+    for row in csv_rows(lines, width):
+        if not row.fields and row.fault is None:
             continue
-        defect = header_defect
-        if defect is None and len(row) != width:
-            defect = f"row has {len(row)} fields; the header has {width}"
-        if defect is None and positions:
-            _append(columns, fields, line, [row[position] for position in positions], None, None)
+        defect = header_defect or row.fault
+        if defect is None and len(row.fields) != width:
+            defect = f"row has {len(row.fields)} fields; the header has {width}"
+        line = first_line + row.at
+        if defect is None:
+            values = [row.fields[position] for position in positions]
+            _append(columns, fields, line, values, None, None)
         else:
-            raw = "".join(lines[line - 1 : last_line]).rstrip("\r\n")
+            raw = "".join(lines[row.at : row.at + row.lines]).rstrip("\r\n")
             _append(columns, fields, line, None, defect, raw)
     return columns
 
 
-def _until_unreadable(reader: Iterator[list[str]]) -> Iterator[list[str]]:
-    """The reader's rows; a row that even a lenient reader refuses (a field of over 128 KB) is
-    passed on as one field, so that it is described and not lost."""
-    while True:
-        try:
-            yield next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield [f"unreadable: {error}"]
+def _header(lines: Sequence[bytes]) -> tuple[list[str], int]:
+    """The fields of the first row, and of how many lines it is."""
+    first = next(csv_rows([text_of(line) for line in lines[:MOST_LINES_OF_A_ROW]]), None)
+    return ([], 0) if first is None else (first.fields, first.lines)
 
 
 def _positions(header: Sequence[str], fields: Sequence[str]) -> list[int]:
@@ -122,7 +151,7 @@ def _positions(header: Sequence[str], fields: Sequence[str]) -> list[int]:
     return [names.index(field) for field in fields]
 
 
-def _header_defect(header: Sequence[str] | None, fields: Sequence[str]) -> str:
+def _header_defect(header: Sequence[str], fields: Sequence[str]) -> str:
     found = ",".join(header) if header else "(nothing)"
     return f"header is {found[:200]}; expected {','.join(fields)}"
 

@@ -15,49 +15,27 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
 from loaders.config import Settings, settings_from
-from loaders.errors import UserError
+from loaders.errors import UserError, refusal_of_disk
 from loaders.landing import FEEDS
+from loaders.operating import COMMANDS
+from loaders.options import Command
+from loaders.options import places as _places
 
 if TYPE_CHECKING:
     from loaders.load import Loader
     from loaders.page.live import LivePage
     from loaders.schedule import Tick
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 DEFAULT_MONTH = "month"
 TABLE_ROWS = 100
 DEFAULT_PAGE = "page"
 DEFAULT_PAGE_PORT = 8050
-
-
-def _places(*names: str) -> Callable[[Command], Command]:
-    """The options that say where things are; each also read from the environment."""
-    options = {
-        "landing": click.option(
-            "--landing", type=click.Path(path_type=Path), help="Landing folder [POS_LANDING]."
-        ),
-        "lakehouse": click.option(
-            "--lakehouse", type=click.Path(path_type=Path), help="Lakehouse folder [POS_LAKEHOUSE]."
-        ),
-        "port": click.option("--port", type=int, help="Port of the engine [POS_PORT]."),
-        "target": click.option(
-            "--target", "-t", type=click.Choice(["local", "spark"]), help="dbt target [DBT_TARGET]."
-        ),
-    }
-
-    def decorate(command: Command) -> Command:
-        for name in reversed(names):
-            command = options[name](command)
-        return command
-
-    return decorate
 
 
 def _from_kafka(command: Command) -> Command:
@@ -138,7 +116,7 @@ def play(
     settings = settings_from(landing=landing)
     stop = _stop_on_signals()
     sink: Sink = LandingSink(settings.landing)
-    lock: AbstractContextManager[None] = nullcontext()
+    lock: AbstractContextManager[object] = nullcontext()
     if to is None:
         lock = only_player(settings.landing)
     else:
@@ -335,15 +313,18 @@ def status(landing: Path | None, lakehouse: Path | None, port: int | None) -> No
 @_places("lakehouse", "port", "target")
 def maintain(lakehouse: Path | None, port: int | None, target: str | None) -> None:
     """Merge small files, cut logs, remove what no reader needs; `pos run` does so by itself."""
-    from loaders import engine
+    from loaders import engine, writers
     from loaders.maintenance import Maintenance
 
     settings = settings_from(None, lakehouse, port, target)
     is_shared = settings.target == "local" and engine.running(settings) is not None
     failed = False
-    for upkeep in Maintenance(settings).everything(engine.connect(settings) if is_shared else None):
-        click.echo(str(upkeep), err=upkeep.problem is not None)
-        failed = failed or upkeep.problem is not None
+    others_may_write = writers.beside_others if settings.target == "local" else writers.alone
+    with others_may_write(settings):
+        session = engine.connect(settings) if is_shared else None
+        for upkeep in Maintenance(settings).everything(session):
+            click.echo(str(upkeep), err=upkeep.problem is not None)
+            failed = failed or upkeep.problem is not None
     if failed:
         raise UserError("not all tables could be maintained; the lines above say which")
 
@@ -454,6 +435,18 @@ def page(out: Path, serve_port: int | None, every: float, lakehouse: Path | None
 @click.option("--once", is_flag=True, help="Take in all that has landed, build once, stop.")
 @_from_kafka
 @_page_beside
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    envvar="POS_METRICS_PORT",
+    help="Serve metrics to Prometheus, on loopback [POS_METRICS_PORT].",
+)
+@click.option(
+    "--metrics-file",
+    type=click.Path(path_type=Path),
+    envvar="POS_METRICS_FILE",
+    help="Write them to a file, as node_exporter reads it [POS_METRICS_FILE].",
+)
 @_places("landing", "lakehouse", "port", "target")
 def run(
     once: bool,
@@ -461,16 +454,20 @@ def run(
     accept_loss: bool,
     page: Path | None,
     page_every: float,
+    metrics_port: int | None,
+    metrics_file: Path | None,
     landing: Path | None,
     lakehouse: Path | None,
     port: int | None,
     target: str | None,
 ) -> None:
     """Load and build whenever something new has landed, until stopped."""
+    from loaders.metrics import measured
     from loaders.schedule import Schedule
     from loaders.view import Figures, View
 
     settings = settings_from(landing, lakehouse, port, target)
+    _warn_of_default_hash_key()
     stop = _stop_on_signals()
     figures, failed = Figures(), False
     loader = _loader(settings, kafka, accept_loss=accept_loss, is_resident=not once)
@@ -478,10 +475,12 @@ def run(
         Schedule(settings, loader) as schedule,
         View(Console()) as view,
         _live_page(settings, page, page_every, view.say) as live,
+        measured(settings, metrics_port, metrics_file, view.say) as measure,
     ):
 
         def on_tick(tick: Tick) -> None:
             nonlocal failed
+            measure(tick)
             failed = tick.failed or (failed and not tick.reports)
             view.observe(tick, figures, settings.lakehouse)
             if live:
@@ -532,6 +531,7 @@ def demo(
     from loaders.simulator import Config
 
     settings = settings_from(landing, lakehouse, port, target)
+    _warn_of_default_hash_key()
     stop = _stop_on_signals()
     console = Console()
     month = prepare_month(folder, Config(seed=seed, items=items, lines=lines), console)
@@ -548,8 +548,17 @@ def demo(
         raise UserError("the inventory is not what it should be; the lines above say where")
 
 
+for _command in COMMANDS:
+    pos.add_command(_command)
+
+
 def main() -> None:
-    """Entry point of the console command; turns a :class:`UserError` into a sentence."""
+    """Entry point of the console command; turns a :class:`UserError` into a sentence.
+
+    Whatever it and its children write, nobody outside of its group may write: who can put a file
+    into a table decides what is in stock.
+    """
+    os.umask(os.umask(0o022) | 0o002)
     try:
         pos.main(standalone_mode=False)
     except click.ClickException as error:
@@ -562,6 +571,12 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        refusal = refusal_of_disk(error)
+        if refusal is None:
+            raise
+        click.echo(f"pos: {refusal}", err=True)
         sys.exit(1)
 
 
@@ -577,6 +592,15 @@ def _stop_on_signals() -> threading.Event:
     signal.signal(signal.SIGINT, on_signal)
     signal.signal(signal.SIGTERM, on_signal)
     return stop
+
+
+def _warn_of_default_hash_key() -> None:
+    if not os.environ.get("POS_EMPLOYEE_HASH_KEY"):
+        click.echo(
+            "WARNING: POS_EMPLOYEE_HASH_KEY is not set: employees are hashed with a key that "
+            "everybody knows. For real data set one before the first build: openssl rand -hex 32",
+            err=True,
+        )
 
 
 def _text_of(file: Path) -> str:

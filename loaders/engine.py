@@ -13,32 +13,47 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from loaders.catalog import register
 from loaders.config import Settings
 from loaders.errors import UserError
+from loaders.failpoints import reach
+from loaders.files import only_holder
 from loaders.load import create_bronze
-from loaders.servers import Server, end, listens, record, recorded
+from loaders.servers import Server, end, listens, recorded
+from loaders.unfinished import refuse_unfinished
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
+PORT_SECONDS = 5.0
 DEFAULT_MEMORY = 1_500_000_000
 # Sail ends idle sessions, and with the session its tables are forgotten: not in our lifetime.
 SESSION_SECONDS = 10 * 365 * 24 * 3600
 SAIL = "sail"  # in the command line of its process
+# The engine writes itself down before it is one: a starter that is killed leaves no engine behind
+# that nobody knows of. What follows the port and the state file is the engine's own command.
+RECORD_AND_RUN = """
+printf '{"pid": %d, "port": %d}' "$$" "$1" > "$2.$$.tmp" && mv "$2.$$.tmp" "$2" || exit 1
+shift 2
+exec "$@" < /dev/null
+"""
 
 
 def up(settings: Settings) -> tuple[Server, list[str]]:
     """Make sure that the engine runs and knows every table; returns it and the tables added."""
+    refuse_unfinished(settings)
     settings.state.mkdir(parents=True, exist_ok=True)
     create_bronze(settings)
-    engine = running(settings)
-    if engine is None:
-        engine = _start(settings)
+    # Two that find none would start two, and the one that is not written down nobody would end.
+    with only_holder(
+        settings.state / "engine.lock", doing="starting the engine", patience=START_SECONDS
+    ) as lock:
+        engine = running(settings) or _starting(settings) or _start(settings, lock)
+    reach("engine.before_register")
     session = connect(settings)
     return engine, register(session, settings.lakehouse)
 
@@ -112,7 +127,23 @@ def connect(settings: Settings) -> SparkSession:
     return session
 
 
-def _start(settings: Settings) -> Server:
+def _starting(settings: Settings) -> Server | None:
+    """The engine that a start which was killed has left, once it listens; None if there is none."""
+    deadline = time.monotonic() + START_SECONDS
+    while (engine := _recorded(settings)) is not None:
+        if (listening := running(settings)) is not None:
+            return listening
+        if time.monotonic() > deadline:
+            end(engine, _state_file(settings), SAIL, STOP_SECONDS)
+        time.sleep(0.05)
+    return None
+
+
+def _start(settings: Settings, lock: TextIO) -> Server:
+    # An engine that was killed is gone a moment before its port is.
+    deadline = time.monotonic() + (PORT_SECONDS if _state_file(settings).exists() else 0.0)
+    while listens(settings.port) and time.monotonic() < deadline:
+        time.sleep(0.05)
     if listens(settings.port):
         raise UserError(
             f"port {settings.port} is taken by another program, or by another lakehouse's "
@@ -126,19 +157,23 @@ def _start(settings: Settings) -> Server:
         "TZ": "UTC",
         **os.environ,
     }
-    command = [_sail(), "spark", "server", "--ip", "127.0.0.1", "--port", str(settings.port)]
+    command = [
+        *("/bin/sh", "-c", RECORD_AND_RUN, "sh", str(settings.port), str(_state_file(settings))),
+        *(_sail(), "spark", "server", "--ip", "127.0.0.1", "--port", str(settings.port)),
+    ]
+    reach("engine.before_start")
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=lock,  # held until the engine is written down, also if this process is killed
             stdout=output,
             stderr=output,
             env=environment,
             cwd=settings.lakehouse,
             start_new_session=True,  # Ctrl-C in the terminal must not end everybody's engine
         )
+    reach("engine.after_start")
     engine = Server(process.pid, settings.port)
-    record(_state_file(settings), engine)
     deadline = time.monotonic() + START_SECONDS
     while not listens(settings.port):
         if process.poll() is not None or time.monotonic() > deadline:

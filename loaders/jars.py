@@ -47,12 +47,14 @@ JARS = (
         "io.delta",
         "delta-spark_4.2_2.13",
         "4.4.0",
+        # pragma: allowlist nextline secret
         "27d4fd8b1f879535c573ed1c718177d6a27f24d3e626ba02e216369725721ead",
     ),
     Jar(
         "io.delta",
         "delta-storage",
         "4.4.0",
+        # pragma: allowlist nextline secret
         "c46735481fa8e326b0957be02b4420cbcab4b325bb08009b7f2045a95133f1cc",
     ),
 )

@@ -6,11 +6,13 @@ Apart from the load, because the playback, the replay and any real POS gateway w
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from loaders.errors import UserError
 from loaders.files import write_atomically
 
 MESSAGES = "pos_messages"
@@ -41,6 +43,15 @@ def publish(path: Path, data: bytes) -> None:
     write_atomically(path, data, durable=False)
 
 
+def printable(path: str) -> str:
+    r"""A path as text that can be stored and shown: what is not UTF-8 in it becomes ``\xNN``.
+
+    >>> printable("caf\udce9.json")
+    'caf\\xe9.json'
+    """
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
 def feed_of(path: str) -> str | None:
     """The bronze table that a landing-relative path belongs to, or ``None``.
 
@@ -63,12 +74,13 @@ def feed_of(path: str) -> str | None:
 def scan(
     landing: Path, settled: Mapping[str, int] | None = None
 ) -> tuple[dict[str, list[LandedFile]], list[str]]:
-    """All files that have landed, by feed and in order of arrival, and the paths not understood.
+    """All files that have landed, by feed and in order of arrival, and the paths not read.
 
     Arrival is the file's modification time, ties broken by path: the order in which the same
     folder is always loaded. Hidden names (``.``, ``_``) are somebody's work in progress. Files that
     lie as ``settled`` has them, by path and inode, are left out, and not asked about: a folder of
-    20,000 takes 0.3 s to ask, a tenth of it to list.
+    20,000 takes 0.3 s to ask, a tenth of it to list. Links are not followed: who may put files here
+    must not be able to have others read. Nor is anything opened that is no file, such as a pipe.
     """
     settled = settled or {}
     found: dict[str, list[LandedFile]] = {feed: [] for feed in FEEDS}
@@ -81,8 +93,11 @@ def scan(
             ignored.append(path)
             continue
         try:
-            status = entry.stat()
+            status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:  # replaced or removed since it was listed
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            ignored.append(path)
             continue
         found[feed].append(LandedFile(status.st_mtime_ns, path, status.st_size, status.st_ino))
     for files in found.values():
@@ -95,12 +110,14 @@ def _walk(folder: Path, prefix: str) -> list[tuple[os.DirEntry[str], str]]:
         entries = list(os.scandir(folder))
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise UserError(f"{printable(str(folder))} cannot be listed ({error.strerror})") from error
     found: list[tuple[os.DirEntry[str], str]] = []
     for entry in entries:
         if entry.name.startswith((".", "_")):
             continue
         path = f"{prefix}{entry.name}"
-        if entry.is_dir():
+        if entry.is_dir(follow_symlinks=False):
             found.extend(_walk(Path(entry.path), f"{path}/"))
         else:
             found.append((entry, path))

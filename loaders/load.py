@@ -8,9 +8,10 @@ happened, so the next start finishes it: nothing twice, nothing lost.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -26,17 +27,24 @@ from deltalake import (
 )
 from deltalake.exceptions import DeltaError
 
-from loaders.bronze import CONFIGURATION, SCHEMAS
+from loaders.bronze import CONFIGURATION, SCHEMAS, header_of
 from loaders.config import Settings
 from loaders.errors import UserError, first_line
+from loaders.failpoints import reach
 from loaders.files import append_durably, only_holder, write_atomically
-from loaders.landing import FEEDS, LandedFile, scan
-from loaders.plan import Plan, rows_again, rows_of_files
+from loaders.landing import FEEDS, MESSAGES, LandedFile, printable, scan
+from loaders.parts import BEGINNING, HEADER_BYTES, Part, lines_at_most, part_after
+from loaders.plan import Plan, ReplacedError, read_part, rows_again, rows_of_files
 from loaders.plan import batches as in_batches
 
 # Bounds one commit's memory: the rows of so many bytes of input take a few times as much.
 BATCH_BYTES = 64 * 1024 * 1024
 BATCH_FILES = 5_000
+# And how many lines a commit can be taken apart into, which bounds what a build holds: each line
+# that is rejected costs the embedded engine 1.5 KB, however short it is.
+BATCH_LINES = 1_000_000
+# A file that is larger, or of more lines, is loaded in parts, a commit each.
+PART_BYTES = 32 * 1024 * 1024
 # How often a resident loader looks at each file that it has loaded. In between it trusts that
 # another file under the same name has another inode, as one has that was put there by a rename.
 WHOLE_SCAN_SECONDS = 60.0
@@ -45,10 +53,11 @@ ROW_GROUP_ROWS = 65_536
 
 
 class Arrival(NamedTuple):
-    """Something that was loaded: of which feed, and when it landed (ns since 1970)."""
+    """Something that was loaded: of which feed, when it landed (ns since 1970), and its name."""
 
     feed: str
     landed_ns: int
+    source: str
 
 
 @dataclass
@@ -56,6 +65,7 @@ class LoadReport:
     """What one call of the load did: rows by feed, what arrived when, warnings."""
 
     rows: dict[str, int] = field(default_factory=dict)
+    commits: dict[str, list[int]] = field(default_factory=dict)  # their numbers, by feed
     arrivals: list[Arrival] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     is_partial: bool = False  # more has landed than was asked for
@@ -78,9 +88,11 @@ class Loader:
         self._done: dict[str, set[str]] = {}
         self._warned: set[str] = set()
         self._latest_us: int | None = None  # the latest landing in bronze
+        self._begun: dict[str, tuple[LandedFile, Part]] = {}  # by feed, loaded up to a part's end
         self._settled: dict[str, int] = {}  # loaded files, by path and inode
         self._whole_scan_at = 0.0
         self.finished: list[Plan] = []  # what an interrupted call had begun
+        self.commits: dict[str, int] = {}  # the latest to each feed
 
     def __enter__(self) -> Loader:
         self._lock = only_holder(self._settings.state / "loader.lock", doing="loading")
@@ -91,7 +103,10 @@ class Loader:
             for feed in FEEDS:
                 self._mend_ledger(feed)
                 self._done[feed] = ledger_of(self._settings, feed)
+                if begun := begun_of(self._settings, feed):
+                    self._begun[feed] = begun
                 self._finish_interrupted(feed)
+                self.commits[feed] = self._last_ingest_id(feed)
             landings = [_latest_landing_us(self._settings.table("bronze", feed)) for feed in FEEDS]
             self._latest_us = _latest(*landings)
         except BaseException:
@@ -116,15 +131,77 @@ class Loader:
         floor_us = self._latest_us
         for feed in FEEDS:
             waiting = [file for file in found[feed] if file.identity not in self._done[feed]]
-            sized = ((file, file.size) for file in waiting)
-            for number, files in enumerate(in_batches(sized, batch_bytes, BATCH_FILES)):
+            planned = self._in_commits(feed, waiting, batch_bytes, report)
+            for number, (files, part) in enumerate(planned):
                 if number == batches:
                     report.is_partial = True
                     break
-                self._commit(self._planned(feed, floor_us, files=tuple(files)), report)
+                self._commit(self._planned(feed, floor_us, files=files, part=part), report)
             done = self._done[feed]
             self._settled.update({f.path: f.inode for f in found[feed] if f.identity in done})
         return report
+
+    def _in_commits(
+        self, feed: str, waiting: list[LandedFile], batch_bytes: int, report: LoadReport
+    ) -> Iterator[tuple[tuple[LandedFile, ...], Part | None]]:
+        """What each of the next commits is to hold: files, or a part of one file.
+
+        Asked for the next only when the one before is made: a part begins where that ended.
+        """
+        if feed in self._begun:  # first what has begun, so that there is never more than one
+            begun, _ = self._begun[feed]
+            if begun in waiting:
+                yield from self._parts_of(feed, begun, report)
+            else:
+                self._forget_begun(feed, report)
+            waiting = [file for file in waiting if file != begun]
+        for files in in_batches(((file, file.size) for file in waiting), batch_bytes, BATCH_FILES):
+            together: list[LandedFile] = []
+            lines = 0
+            for file in files:
+                more = self._lines_at_most(feed, file)
+                if together and lines + more > BATCH_LINES:
+                    yield tuple(together), None
+                    together, lines = [], 0
+                if file.size > PART_BYTES or more > BATCH_LINES:
+                    yield from self._parts_of(feed, file, report)
+                    continue
+                together.append(file)
+                lines += more
+            if together:
+                yield tuple(together), None
+
+    def _lines_at_most(self, feed: str, file: LandedFile) -> int:
+        """About how many lines there can be in a file; not looked into where it is small."""
+        if file.size > PART_BYTES:
+            return BATCH_LINES
+        most = file.size // 2 + 1
+        if most <= BATCH_LINES // BATCH_FILES:
+            return most
+        try:
+            return lines_at_most(feed, (self._settings.landing / file.path).read_bytes())
+        except OSError:  # who reads it says so
+            return most
+
+    def _parts_of(
+        self, feed: str, file: LandedFile, report: LoadReport
+    ) -> Iterator[tuple[tuple[LandedFile], Part]]:
+        """The parts of a file from where its last one ended; each is committed before the next."""
+        _, before = self._begun.get(feed, (file, BEGINNING))
+        landing = self._settings.landing
+        width = None
+        try:
+            if feed != MESSAGES:
+                head, _ = read_part(landing, file, 0, PART_BYTES)
+                header, width = header_of(feed, head)
+                before = replace(before, header=header[:HEADER_BYTES].decode("latin-1"))
+            while not before.is_last:
+                data, is_end = read_part(landing, file, before.end, PART_BYTES)
+                part = part_after(feed, before, data, BATCH_LINES, width=width, is_end=is_end)
+                yield (file,), part
+                before = part
+        except ReplacedError:  # between two parts: what it is now is another delivery
+            self._forget_begun(feed, report)
 
     def load_again(self, feed: str, places: Iterable[int]) -> None:
         """Append the bronze rows at ``places`` once more, in one commit, as received now."""
@@ -135,12 +212,14 @@ class Loader:
         feed: str,
         floor_us: int | None,
         files: tuple[LandedFile, ...] = (),
+        part: Part | None = None,
         places: tuple[int, ...] = (),
     ) -> Plan:
         """The next commit to a bronze table, written down."""
         number = self._last_ingest_id(feed) + 1
-        plan = Plan(feed, number, datetime.now(UTC), floor_us, files, places)
-        write_atomically(self._plan_path(feed), plan.to_json())
+        plan = Plan(feed, number, datetime.now(UTC), floor_us, files, part, places)
+        reach("load.before_plan")
+        write_atomically(plan_path(self._settings, feed), plan.to_json())
         return plan
 
     def _commit(self, plan: Plan, report: LoadReport | None = None) -> None:
@@ -148,16 +227,21 @@ class Loader:
         if plan.places:
             table = rows_again(plan, open_table(self._settings.table("bronze", plan.feed)))
         else:
-            table, read = rows_of_files(plan, self._settings.landing)
+            try:
+                table, read = rows_of_files(plan, self._settings.landing)
+            except ReplacedError:
+                plan_path(self._settings, plan.feed).unlink()
+                return
         self._append(plan, table)
         self._close(plan, read)
         if report is not None:
-            arrivals = [Arrival(plan.feed, file.modified_ns) for file in plan.files]
-            enter(report, plan.feed, table, arrivals)
+            arrivals = [Arrival(plan.feed, file.modified_ns, file.path) for file in plan.files]
+            enter(report, plan, table, arrivals)
 
     def _append(self, plan: Plan, table: pa.Table, positions: Iterable[Transaction] = ()) -> None:
         """One commit: rows, its number, and what else must move with them or not at all."""
-        number = Transaction(_application(plan.feed), plan.ingest_id)
+        number = Transaction(application(plan.feed), plan.ingest_id)
+        reach("load.before_commit")
         write_deltalake(
             str(self._settings.table("bronze", plan.feed)),
             table,
@@ -165,18 +249,34 @@ class Loader:
             writer_properties=WriterProperties(max_row_group_size=ROW_GROUP_ROWS),
             commit_properties=CommitProperties(app_transactions=[number, *positions]),
         )
+        reach("load.after_commit")
+        self.commits[plan.feed] = plan.ingest_id
         self._latest_us = _latest(self._latest_us, _as_us(pc.max(table["landed_at"])))
 
     def _close(self, plan: Plan, read: Iterable[LandedFile] = ()) -> None:
-        # A file put back or replaced since it was planned is the delivery that was read.
-        identities = {file.identity for file in (*plan.files, *read)} - self._done[plan.feed]
-        lines = "".join(f"{plan.ingest_id}\t{identity}\n" for identity in sorted(identities))
-        append_durably(_ledger_path(self._settings, plan.feed), lines.encode())
-        self._done[plan.feed].update(identities)
-        self._plan_path(plan.feed).unlink()
+        if plan.part is not None and not plan.part.is_last:
+            self._begun[plan.feed] = plan.files[0], plan.part
+            begun = {
+                "ingest_id": plan.ingest_id,
+                "file": asdict(plan.files[0]),
+                "part": asdict(plan.part),
+            }
+            write_atomically(begun_path(self._settings, plan.feed), json.dumps(begun).encode())
+        else:
+            # A file put back or replaced since it was planned is the delivery that was read.
+            identities = {file.identity for file in (*plan.files, *read)} - self._done[plan.feed]
+            lines = "".join(f"{plan.ingest_id}\t{identity}\n" for identity in sorted(identities))
+            append_durably(ledger_path(self._settings, plan.feed), lines.encode())
+            self._done[plan.feed].update(identities)
+            if plan.part is not None:
+                self._begun.pop(plan.feed, None)
+                begun_path(self._settings, plan.feed).unlink(missing_ok=True)
+        reach("load.before_plan_is_removed")
+        plan_path(self._settings, plan.feed).unlink()
+        reach("load.after_plan_is_removed")
 
     def _finish_interrupted(self, feed: str) -> None:
-        path = self._plan_path(feed)
+        path = plan_path(self._settings, feed)
         if not path.exists():
             return
         plan = Plan.from_json(path.read_bytes())
@@ -186,18 +286,25 @@ class Loader:
             self._commit(plan)
         self.finished.append(plan)
 
+    def _forget_begun(self, feed: str, report: LoadReport) -> None:
+        """Of a file that was taken away or replaced after some of its parts were loaded."""
+        if feed in self._begun:
+            file, part = self._begun.pop(feed)
+            report.warnings.append(
+                f"{printable(file.path)}: was taken away or replaced while it was being loaded; "
+                f"it is in bronze up to line {part.next_line - 1}"
+            )
+            begun_path(self._settings, feed).unlink(missing_ok=True)
+
     def _last_ingest_id(self, feed: str) -> int:
         table = open_table(self._settings.table("bronze", feed))
-        return table.transaction_version(_application(feed)) or 0
+        return table.transaction_version(application(feed)) or 0
 
     def _mend_ledger(self, feed: str) -> None:
         """Cut off a line that a kill left half written; its plan still stands."""
-        path = _ledger_path(self._settings, feed)
+        path = ledger_path(self._settings, feed)
         if path.exists() and not (data := path.read_bytes()).endswith(b"\n") and data:
             write_atomically(path, data[: data.rfind(b"\n") + 1])
-
-    def _plan_path(self, feed: str) -> Path:
-        return self._settings.state / f"{feed}.plan.json"
 
     def _warn_of(self, ignored: Iterable[str], report: LoadReport) -> None:
         for path in ignored:
@@ -206,13 +313,20 @@ class Loader:
                 reason = (
                     "a half-written file; it is read once it is renamed"
                     if path.endswith((".tmp", ".part", ".partial"))
-                    else "expected <pos>/changes/*.json, <pos>/counts/*.csv or reference/items*.csv"
+                    else "expected <pos>/changes/*.json, <pos>/counts/*.csv or "
+                    "reference/items*.csv, as files and not as links"
                 )
-                report.warnings.append(f"{path}: not read: {reason}")
+                report.warnings.append(f"{printable(path)}: not read: {reason}")
 
 
 def create_bronze(settings: Settings) -> None:
-    """Create the bronze tables that do not exist yet, empty."""
+    """Create the bronze tables that do not exist yet, empty, and the folder of what is remembered.
+
+    That one is nobody else's to look into: dbt leaves its SQL there, with the key that employees'
+    numbers are hashed with.
+    """
+    settings.state.mkdir(parents=True, exist_ok=True)  # a dbt by hand locks a file there
+    settings.state.chmod(0o700)
     for feed, schema in SCHEMAS.items():
         path = settings.table("bronze", feed)
         if not DeltaTable.is_deltatable(str(path)):
@@ -233,11 +347,24 @@ def refuse_older_bronze(settings: Settings) -> None:
 
 def ledger_of(settings: Settings, feed: str) -> set[str]:
     """The identities of the files of ``feed`` that are in bronze."""
-    path = _ledger_path(settings, feed)
+    return {line.split("\t", 1)[1] for line in ledger_lines(settings, feed)}
+
+
+def ledger_lines(settings: Settings, feed: str) -> list[str]:
+    """The ledger of ``feed``: a loader's commit, a tab and the identity of a file, each."""
+    path = ledger_path(settings, feed)
     if not path.exists():
-        return set()
-    lines = path.read_text().split("\n")[:-1]  # what follows the last line end is half a line
-    return {line.split("\t", 1)[1] for line in lines}
+        return []
+    return path.read_text().split("\n")[:-1]  # what follows the last line end is half a line
+
+
+def begun_of(settings: Settings, feed: str) -> tuple[LandedFile, Part] | None:
+    """The file of ``feed`` that is in bronze up to the end of a part, and that part."""
+    path = begun_path(settings, feed)
+    if not path.exists():
+        return None
+    begun = json.loads(path.read_bytes())
+    return LandedFile(**begun["file"]), Part(**begun["part"])
 
 
 def open_table(path: Path) -> DeltaTable:
@@ -251,8 +378,19 @@ def open_table(path: Path) -> DeltaTable:
         ) from error
 
 
-def _ledger_path(settings: Settings, feed: str) -> Path:
+def ledger_path(settings: Settings, feed: str) -> Path:
+    """The file that says which files of ``feed`` are in bronze."""
     return settings.state / f"{feed}.ledger.tsv"
+
+
+def plan_path(settings: Settings, feed: str) -> Path:
+    """The file that says what the commit to ``feed`` is to hold that is being made."""
+    return settings.state / f"{feed}.plan.json"
+
+
+def begun_path(settings: Settings, feed: str) -> Path:
+    """The file that says which file is in bronze up to the end of a part, and of which."""
+    return settings.state / f"{feed}.begun.json"
 
 
 def _latest_landing_us(path: Path) -> int | None:
@@ -279,13 +417,15 @@ def _latest(*landings: int | None) -> int | None:
     return max((landing for landing in landings if landing is not None), default=None)
 
 
-def _application(feed: str) -> str:
+def application(feed: str) -> str:
+    """The name under which Delta knows the commits of the load to ``feed``."""
     return f"pos-load/{feed}"
 
 
-def enter(report: LoadReport, feed: str, table: pa.Table, arrivals: Iterable[Arrival]) -> None:
-    """Enter one commit's rows into the report of the call."""
-    report.rows[feed] = report.rows.get(feed, 0) + table.num_rows
+def enter(report: LoadReport, plan: Plan, table: pa.Table, arrivals: Iterable[Arrival]) -> None:
+    """Enter one commit and its rows into the report of the call."""
+    report.rows[plan.feed] = report.rows.get(plan.feed, 0) + table.num_rows
+    report.commits.setdefault(plan.feed, []).append(plan.ingest_id)
     report.arrivals.extend(arrivals)
     if "defect" in table.column_names:
         report.warnings.extend(_defects(table))
@@ -293,7 +433,11 @@ def enter(report: LoadReport, feed: str, table: pa.Table, arrivals: Iterable[Arr
 
 def _defects(table: pa.Table) -> list[str]:
     """One sentence per file that has rows with a defect: the first of them and how many."""
-    defective = table.filter(pc.is_valid(table["defect"])).to_pylist()
+    defective = (
+        table.select(["source_file", "source_line", "defect"])
+        .filter(pc.is_valid(table["defect"]))
+        .to_pylist()
+    )
     by_file: dict[str, list[dict[str, object]]] = {}
     for row in defective:
         by_file.setdefault(str(row["source_file"]), []).append(row)

@@ -27,6 +27,8 @@ from loaders import engine, turns
 from loaders.catalog import tables_on_disk
 from loaders.config import Settings
 from loaders.errors import first_line
+from loaders.failpoints import reach
+from loaders.files import only_holder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -174,16 +176,17 @@ class Maintenance:
             return [Upkeep("the turn to write", problem=first_line(error))]
 
     def everything(self, session: SparkSession | None) -> Iterator[Upkeep]:
-        """Look at every table, however long that takes; the turn is taken for each."""
-        for schema, name, path in tables_on_disk(self._settings.lakehouse):
-            upkeep = None
-            while upkeep is None:
-                if session is not None:
-                    turns.wait(session)
-                with turns.taken(session, turns.BY_HAND) if session else nullcontext(True) as ours:
-                    if ours:
-                        upkeep = self._look(f"{schema}.{name}", path, is_idle=True, is_by_hand=True)
-            yield upkeep
+        """Look at every table, however long that takes; the turn is taken for each.
+
+        :class:`UserError` where another process does so at this moment.
+        """
+        with only_holder(self._settings.state / "upkeep.lock", doing="maintaining the tables"):
+            if session is not None:
+                turns.end_own(session, turns.UPKEEP)
+            for schema, name, path in tables_on_disk(self._settings.lakehouse):
+                with turns.waited_for(session, turns.UPKEEP) if session else nullcontext():
+                    upkeep = self._look(f"{schema}.{name}", path, is_idle=True, is_by_hand=True)
+                yield upkeep
 
     def _turn(self, session: SparkSession | None) -> AbstractContextManager[bool]:
         if self._settings.target != "local":
@@ -225,6 +228,7 @@ class Maintenance:
         """Tell all writers how long to keep things: checkpoints name what may still be needed."""
         known = table.metadata().configuration
         if any(known.get(name) != value for name, value in self._properties.items()):
+            reach("upkeep.before_settings")
             table.alter.set_table_properties(self._properties)
             upkeep.has_new_settings = True
 
@@ -239,6 +243,7 @@ class Maintenance:
             saved, target = _saved(sizes, LARGE_FILE_BYTES), LARGE_FILE_BYTES
             if sum(saved.values()) < LEAST_SAVED * (1 if is_idle else 4):
                 return
+        reach("upkeep.before_merge")
         result = table.optimize.compact(
             partition_filters=_partitions_to_merge(table, sizes, saved, target),
             target_size=target,
@@ -250,9 +255,11 @@ class Maintenance:
         folder = path / "_delta_log"
         before = _log_in(folder)
         if table.version() - max(before.checkpoints, default=-1) > CHECKPOINT_COMMITS:
+            reach("upkeep.before_checkpoint")
             table.create_checkpoint()
             upkeep.has_new_checkpoint = True
         if _older_than(folder, before.commits, self._log_seconds) >= LOG_ENTRIES:
+            reach("upkeep.before_log_is_cut")
             table.cleanup_metadata()  # up to the last checkpoint that is old enough
         # delta-rs knows nothing of checksums.
         for version in sorted(before.checksums)[:-CHECKSUMS]:
@@ -268,6 +275,7 @@ class Maintenance:
         delta-rs says which files the log names no more; since when is remembered here. A look by
         hand remembers nothing, so it goes ``by_times``: those of their writing.
         """
+        reach("upkeep.before_files_are_removed")
         unnamed = table.vacuum(dry_run=True, full=True, enforce_retention_duration=False)
         now, wall = time.monotonic(), time.time()
         seen.unnamed_since = {name: seen.unnamed_since.get(name, now) for name in unnamed}
@@ -278,6 +286,7 @@ class Maintenance:
                 is_old = by_times and wall - file.stat().st_mtime >= self._retention
                 if is_old or now - since >= rest:
                     file.unlink()
+                    reach("upkeep.between_removals")
                     upkeep.files_removed += 1
 
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from loaders.bronze import SCHEMAS, rows_of
 from loaders.errors import UserError
-from loaders.landing import LandedFile
+from loaders.landing import LandedFile, printable
+from loaders.parts import BEGINNING, Part
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -46,6 +48,7 @@ class Plan:
     received_at: datetime
     floor_us: int | None  # the latest landing that earlier calls of the load have loaded
     files: tuple[LandedFile, ...] = ()
+    part: Part | None = None  # of the one file, where it is too large for one commit
     places: tuple[int, ...] = ()  # of the bronze rows that are put through again, see `place_of`
 
     def landed_us(self, modified_us: int) -> int:
@@ -60,6 +63,7 @@ class Plan:
             "received_at": self.received_at.isoformat(),
             "floor_us": self.floor_us,
             "files": [asdict(file) for file in self.files],
+            "part": None if self.part is None else asdict(self.part),
             "places": self.places,
         }
         return json.dumps(document).encode()
@@ -74,6 +78,7 @@ class Plan:
             datetime.fromisoformat(document["received_at"]),
             document["floor_us"],
             tuple(LandedFile(**file) for file in document["files"]),
+            None if document.get("part") is None else Part(**document["part"]),
             tuple(document["places"]),
         )
 
@@ -108,27 +113,58 @@ def is_at(places: Iterable[int]) -> pc.Expression:
     return pc.field("ingest_id").isin(commits) & place.isin(listed)
 
 
+class ReplacedError(Exception):
+    """A file of which a part was planned is another one now, and what it was cannot be read."""
+
+
 def rows_of_files(plan: Plan, landing: Path) -> tuple[pa.Table, list[LandedFile]]:
-    """The rows of the planned files, and the files as they were when they were read."""
+    """The rows of the planned files, and the files as they were when they were read.
+
+    :class:`ReplacedError` where a part was planned of a file that is no longer there as it was.
+    """
+    if plan.part is not None:
+        (file,) = plan.files
+        data, _ = read_part(landing, file, plan.part.start, plan.part.end - plan.part.start)
+        return rows_of_contents(plan, [(file, data)]), [file]
     read: list[LandedFile] = []
     return rows_of_contents(plan, _contents(plan, landing, read)), read
+
+
+def read_part(landing: Path, file: LandedFile, start: int, size: int) -> tuple[bytes, bool]:
+    """At most so many bytes of a file, and whether it ends there; :class:`ReplacedError`."""
+    with _opened(landing / file.path) as handle:
+        if _as_it_is(handle, file.path).identity != file.identity:
+            raise ReplacedError(file.path)
+        handle.seek(start)
+        data = handle.read(size)
+        return data, start + len(data) >= file.size
 
 
 def _contents(
     plan: Plan, landing: Path, read: list[LandedFile]
 ) -> Iterator[tuple[LandedFile, bytes]]:
     for file in plan.files:
-        try:
-            with (landing / file.path).open("rb") as handle:
-                status = os.fstat(handle.fileno())
-                data = handle.read()
-        except OSError as error:
-            raise UserError(
-                f"{landing / file.path} landed but cannot be read ({error.strerror}); put it "
-                f"back or make it readable, then start again: its batch waits"
-            ) from error
-        read.append(LandedFile(status.st_mtime_ns, file.path, status.st_size))
+        with _opened(landing / file.path) as handle:
+            read.append(_as_it_is(handle, file.path))
+            data = handle.read()
         yield file, data
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as handle:
+            yield handle
+    except OSError as error:
+        raise UserError(
+            f"{printable(str(path))} landed but cannot be read ({error.strerror}); put it "
+            f"back or make it readable, then start again: its batch waits"
+        ) from error
+
+
+def _as_it_is(handle: BinaryIO, path: str) -> LandedFile:
+    status = os.fstat(handle.fileno())
+    return LandedFile(status.st_mtime_ns, path, status.st_size)
 
 
 def rows_of_contents(plan: Plan, contents: Iterable[tuple[LandedFile, bytes]]) -> pa.Table:
@@ -136,8 +172,8 @@ def rows_of_contents(plan: Plan, contents: Iterable[tuple[LandedFile, bytes]]) -
     tables = []
     first_line = 1
     for file, data in contents:
-        columns = rows_of(plan.feed, data)
-        columns["source_file"] = [file.path] * len(columns["source_line"])
+        columns = rows_of(plan.feed, data, plan.part or BEGINNING)
+        columns["source_file"] = [printable(file.path)] * len(columns["source_line"])
         landed_us = plan.landed_us(file.modified_ns // 1_000)
         landed = [landed_us] * len(columns["source_line"])
         tables.append(received(plan, columns, first_line, landed))

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loaders.errors import UserError
+from loaders.failpoints import reach
 from loaders.files import only_holder, write_atomically
 from loaders.landing import REFERENCE, publish
 
@@ -161,13 +162,17 @@ class LandingSink:
 
     def publish(self, month: Month, progress: Progress) -> None:
         """Put down the slot's files; the slot is written down before."""
+        reach("play.before_slot_is_planned")
         progress.save(self._landing)
         slot = Slot(progress.published_through, progress.publishing_through)
+        reach("play.before_slot_is_published")
         for path, data in month.files_of(slot):
             # Published before a kill: putting it down again would be a second delivery.
             if not (self._landing / path).exists():
                 publish(self._landing / path, data)
+                reach("play.between_files")
         progress.published_through = progress.publishing_through
+        reach("play.before_slot_is_done")
         progress.save(self._landing)
 
     def refusal(self) -> str:
@@ -178,7 +183,7 @@ class LandingSink:
         )
 
 
-def only_player(landing: Path) -> AbstractContextManager[None]:
+def only_player(landing: Path) -> AbstractContextManager[TextIO]:
     """The lock of whoever plays into ``landing``; :class:`UserError` when somebody does."""
     return only_holder(landing / "_playback.lock", doing="playing")
 

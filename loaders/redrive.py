@@ -20,6 +20,7 @@ from deltalake import DeltaTable
 from loaders.bronze import SCHEMAS
 from loaders.config import Settings
 from loaders.errors import UserError
+from loaders.failpoints import reach
 from loaders.landing import FEEDS
 from loaders.load import BATCH_BYTES, Loader, open_table, refuse_older_bronze
 from loaders.plan import SCAN, batches, is_at, place_of
@@ -145,7 +146,9 @@ def _redrive(
         sizes = _sizes(open_table(settings.table("bronze", feed)), feed, places) if places else {}
         for batch in batches(sorted(sizes.items()), batch_bytes, BATCH_ROWS):
             if loader is not None:
+                reach("redrive.before_commit")
                 loader.load_again(feed, batch)
+                reach("redrive.after_commit")
         found[feed] = pa.array(sizes, pa.int64())
         rows += len(sizes)
         gone += len(places) - len(sizes)

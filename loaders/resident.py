@@ -8,12 +8,14 @@ seconds that a tick costs in dbt: 0.08 s and 0.10 s.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dbt_common.clients.jinja import MacroFuzzEnvironment
 from dbt_common.events.base_types import EventLevel
 from dbt_common.events.event_manager import EventManager
 from dbt_common.events.event_manager_client import ctx_set_event_manager
+
+from loaders.failpoints import is_armed, reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,9 +48,31 @@ class WarningsAndErrors(EventManager):
             super().fire_event(e, level, node, force_warn_or_error_handling)
 
 
+class FailingManager(WarningsAndErrors):
+    """The same in a process that is to die: dbt says before and after each statement that it did
+    one, and each commit to a table is a statement."""
+
+    PLACES: ClassVar = {
+        "SQLQuery": "build.before_statement",
+        "SQLQueryStatus": "build.after_statement",
+    }
+
+    def fire_event(
+        self,
+        e: BaseEvent,
+        level: EventLevel | None = None,
+        node: object = None,
+        force_warn_or_error_handling: bool = False,
+    ) -> None:
+        """Pass the place that the event stands for; see :class:`WarningsAndErrors`."""
+        if place := self.PLACES.get(type(e).__name__):
+            reach(place)
+        super().fire_event(e, level, node, force_warn_or_error_handling)
+
+
 def settle_in() -> None:
     """Make dbt in this process quick at doing the same again. May be called more than once."""
-    ctx_set_event_manager(WarningsAndErrors())
+    ctx_set_event_manager(FailingManager() if is_armed() else WarningsAndErrors())
     if not hasattr(MacroFuzzEnvironment.compile, "codes"):
         MacroFuzzEnvironment.compile = _remembering(  # type: ignore[method-assign, assignment]
             MacroFuzzEnvironment.compile

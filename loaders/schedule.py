@@ -9,17 +9,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from loaders import engine, turns
+from loaders import engine, turns, writers
 from loaders.config import Settings
+from loaders.errors import first_line
 from loaders.files import only_holder
 from loaders.freshness import Freshness, freshness_of
+from loaders.journal import Journal
 from loaders.landing import MESSAGES
 from loaders.load import Arrival, Loader, LoadReport
 from loaders.maintenance import Maintenance, Upkeep
+from loaders.points import Point, Points
+from loaders.retention import days_from_environment, replace_numbers
+from loaders.unfinished import refuse_unfinished
 from loaders.warehouse import BuildReport, Warehouse
 
 if TYPE_CHECKING:
@@ -51,6 +56,7 @@ RETRY_SECONDS = 5.0
 # only happens while much comes in, after so long all the same. It reads three logs, 10 ms.
 FRESHNESS_SECONDS = 60.0
 FRESHNESS_SECONDS_AT_MOST = 300.0
+RETENTION_SECONDS = 3600.0  # days are counted, so hours do
 
 
 @dataclass
@@ -63,6 +69,8 @@ class Tick:
     marts: BuildReport | None = None  # where they were due, and the full build had not made them
     upkeep: list[Upkeep] = field(default_factory=list)
     freshness: list[Freshness] | None = None  # of each source, where it was looked at
+    point: Point | None = None  # the restore point that was made before the builds
+    waiting: int = 0  # files that are loaded and not built
 
     @property
     def reports(self) -> list[BuildReport]:
@@ -98,15 +106,23 @@ class Schedule:
         self._maintenance = Maintenance(settings)
         self._builds_of_engine = 0  # since it was last looked at
         self._freshness_at = float("-inf")  # when it was last looked at
+        self._points = Points(settings)
+        self._employee_days = days_from_environment()
+        self._retention_at = 0.0
 
     def __enter__(self) -> Schedule:
         try:
             lock = self._settings.state / "schedule.lock"
             self._stack.enter_context(only_holder(lock, doing="building on a schedule"))
+            refuse_unfinished(self._settings)
+            self._journal = Journal(self._settings)
+            self._stack.callback(self._journal.close)
             self._stack.enter_context(self._loader)
+            if self._settings.target == "local":
+                self._stack.enter_context(writers.beside_others(self._settings))
             self._attach_engine()
             if self._session is not None:
-                turns.end_own(self._session)
+                turns.end_own(self._session, turns.SCHEDULE)
             os.environ[turns.OWNER_VARIABLE] = turns.SCHEDULE
             self._warehouse = Warehouse(self._settings)
         except BaseException:
@@ -124,19 +140,24 @@ class Schedule:
 
     def tick(self) -> Tick:
         """Load what has landed, or as much of it as one build takes in; if there is anything
-        unbuilt, build; then the marts if due, and a little upkeep of the tables."""
+        unbuilt, build; then the marts if due, and a little upkeep of the tables. Before the build,
+        a restore point if one is due: so that what new code does can be undone."""
         load = self._loader.load(batch_bytes=BUILD_BYTES, batches=1)
         self._has_more = load.is_partial
         self._unbuilt.extend(load.arrivals)
         tick = Tick(load, None)
+        self._keep_point(tick)
         is_due = bool(self._unbuilt) or self.full_build_is_due
         if is_due and time.monotonic() >= self._retry_at:
             tick.build, tick.lags = self._build_tables()
         if self.makes_marts and self.is_settled and time.monotonic() >= self._marts_at:
             tick.marts = self.build_marts()
-        tick.upkeep = self._maintenance.between_builds(self._session, is_idle=not tick.reports)
+        tick.upkeep += self._maintenance.between_builds(self._session, is_idle=not tick.reports)
+        self._let_go_of_numbers(tick)
         tick.freshness = self._look_at_sources(is_idle=not tick.reports)
         self._renew_engine()
+        tick.waiting = len(self._unbuilt)
+        self._write_down(tick)
         return tick
 
     def build_marts(self) -> BuildReport | None:
@@ -173,6 +194,69 @@ class Schedule:
             self._marts_at = time.monotonic() + MARTS_SECONDS
         self.full_build_is_due = False
         return report, lags
+
+    def _keep_point(self, tick: Tick) -> None:
+        """Make a restore point if one is due; one that cannot be made is said and stops nothing."""
+        if self._last_failed:
+            return
+        try:
+            tick.point = self._points.make_if_due(self._session)
+        except Exception as error:
+            tick.upkeep.append(Upkeep("restore point", problem=first_line(error)))
+
+    def _let_go_of_numbers(self, tick: Tick) -> None:
+        """Once an hour, in an idle moment, replace employees' numbers that are too old."""
+        now = time.monotonic()
+        if self._employee_days is None or tick.reports or now < self._retention_at:
+            return
+        self._retention_at = now + RETENTION_SECONDS
+        try:
+            with (
+                turns.taken(self._session, turns.SCHEDULE)
+                if self._session
+                else nullcontext(True) as ours
+            ):
+                report = replace_numbers(self._settings, self._employee_days) if ours else None
+        except Exception as error:
+            tick.upkeep.append(Upkeep("employees' numbers", problem=first_line(error)))
+            return
+        if report is None:
+            self._retention_at = now  # somebody else was writing
+        elif report.rows:
+            self._journal.write("retained", rows=report.rows, before=report.before.isoformat())
+
+    def _write_down(self, tick: Tick) -> None:
+        """Enter in the journal what was done; nothing done, nothing entered."""
+        lines: list[tuple[str, dict[str, object]]] = []
+        load = tick.load
+        for feed, commits in load.commits.items():
+            files = [arrival.source for arrival in load.arrivals if arrival.feed == feed]
+            said = {"feed": feed, "ingest_ids": [commits[0], commits[-1]], "rows": load.rows[feed]}
+            lines.append(("loaded", {**said, "files": len(files), "last_file": files[-1]}))
+        lines += [("warned", {"warning": warning}) for warning in load.warnings]
+        if tick.point:
+            lines.append(("kept", {"point": tick.point.name}))
+        for what, report in (("tables", tick.build), ("marts", tick.marts)):
+            if report is not None:
+                lines.append(("built", self._said_of(what, report, tick)))
+        for upkeep in tick.upkeep:
+            lines.append(("upkeep", {"table": upkeep.table, "done": str(upkeep)}))
+        problems = {
+            problem for event, said in lines if (problem := self._journal.write(event, **said))
+        }
+        tick.upkeep += [Upkeep("journal", problem=problem) for problem in problems]
+
+    def _said_of(self, what: str, report: BuildReport, tick: Tick) -> dict[str, object]:
+        lags = sorted(tick.lags) if what == "tables" else []
+        return {
+            "what": what,
+            "build_id": report.build_id,
+            "succeeded": report.succeeded,
+            "seconds": round(report.seconds, 3),
+            "through": dict(self._loader.commits),
+            "lag_seconds": [round(lags[0], 3), round(lags[-1], 3)] if lags else None,
+            "failures": report.failures,
+        }
 
     def _look_at_sources(self, *, is_idle: bool) -> list[Freshness] | None:
         """How fresh the sources are; ``None`` where it is not yet time to look again."""
@@ -213,4 +297,6 @@ class Schedule:
         elif self._settings.target == "spark":
             from loaders import catalog, spark
 
-            catalog.register(spark.session(self._settings), self._settings.lakehouse)
+            session = spark.session(self._settings)
+            writers.hold_in_jvm(session, self._settings)
+            catalog.register(session, self._settings.lakehouse)

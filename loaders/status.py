@@ -12,8 +12,8 @@ from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.freshness import freshness_of
 from loaders.kafka import broker as kafka
-from loaders.landing import FEEDS, scan
-from loaders.load import ledger_of, open_table
+from loaders.landing import FEEDS, printable, scan
+from loaders.load import begun_of, ledger_of, open_table
 from loaders.redrive import has_quarantine, waiting_lines
 from loaders.sql import server
 
@@ -71,8 +71,11 @@ def status_lines(settings: Settings) -> Iterator[Line]:
     yield Line(f"landing: {settings.landing}")
     for feed in FEEDS:
         done = ledger_of(settings, feed)
-        unread = sum(file.identity not in done for file in found[feed])
-        loaded = len(found[feed]) - unread
-        yield Line(f"  {feed}: {loaded:,} files loaded, {unread:,} waiting")
+        unread = [file for file in found[feed] if file.identity not in done]
+        loaded = len(found[feed]) - len(unread)
+        begun = begun_of(settings, feed)
+        size = sum(file.size for file in unread) - (begun[1].end if begun else 0)
+        behind = f" ({size / 1e6:,.1f} MB)" if unread else ""
+        yield Line(f"  {feed}: {loaded:,} files loaded, {len(unread):,} waiting{behind}")
     for ignored_path in ignored:
-        yield Line(f"  {ignored_path}: not read")
+        yield Line(f"  {printable(ignored_path)}: not read")

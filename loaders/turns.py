@@ -19,30 +19,46 @@ if TYPE_CHECKING:
 
 OWNER_VARIABLE = "POS_TURN_OWNER"
 SCHEDULE = "schedule"
-BY_HAND = "by_hand"
+BY_HAND = "by_hand"  # a dbt
+UPKEEP = "upkeep"  # `pos maintain`
 STALE_SECONDS = 60
 POLL_SECONDS = 0.1
 
 
-def end_own(session: SparkSession) -> None:
-    """End the turn of an earlier schedule: whoever holds the schedule's lock knows it is dead."""
-    if f"'{SCHEDULE}'" in _holder(session):
+def end_own(session: SparkSession, owner: str) -> None:
+    """End the turn of an earlier schedule or upkeep: whoever holds its lock knows it is dead."""
+    if f"'{owner}'" in _holder(session):
         session.sql("drop view if exists default.dbt_turn").collect()
 
 
 def wait(session: SparkSession) -> None:
     """Return once nobody has the turn, or whoever has it took it too long ago to be alive."""
-    while holder := _holder(session):
-        taken_at = re.search(r"taken_at=(\d+);", holder)
-        if taken_at and time.time() - int(taken_at[1]) > STALE_SECONDS:
-            return
+    while (holder := _holder(session)) and not _is_stale(holder):
+        time.sleep(POLL_SECONDS)
+
+
+def wait_and_take(session: SparkSession, owner: str) -> str:
+    """Take the turn as soon as it can be had, for as long as the session lives."""
+    while True:
+        wait(session)
+        if turn := take(session, owner):
+            return turn
         time.sleep(POLL_SECONDS)
 
 
 @contextmanager
+def waited_for(session: SparkSession, owner: str) -> Iterator[None]:
+    """Hold the turn, once it can be had."""
+    turn = wait_and_take(session, owner)
+    try:
+        yield
+    finally:
+        _end(session, turn)
+
+
+@contextmanager
 def taken(session: SparkSession, owner: str) -> Iterator[bool]:
-    """Hold the turn; False where somebody has it, be it one that was killed: that is for the next
-    build to find out."""
+    """Hold the turn; False where somebody has it."""
     turn = take(session, owner)
     if turn is None:
         yield False
@@ -50,18 +66,32 @@ def taken(session: SparkSession, owner: str) -> Iterator[bool]:
     try:
         yield True
     finally:
-        if turn in _holder(session):
-            session.sql("drop view if exists default.dbt_turn").collect()
+        _end(session, turn)
 
 
 def take(session: SparkSession, owner: str) -> str | None:
-    """Take the turn, for as long as the session lives; None where somebody has it."""
+    """Take the turn, for as long as the session lives; None where somebody has it. As dbt does, one
+    of a run that was killed is taken over: else it would be waited for without end."""
     turn = str(uuid.uuid4())
+    creation = "create or replace" if _is_stale(_holder(session)) else "create"
+    condition = "if not exists" if creation == "create" else ""
     session.sql(
-        f"create view if not exists default.dbt_turn as select '{turn}' as invocation_id, "
+        f"{creation} view {condition} default.dbt_turn as select '{turn}' as invocation_id, "
         f"'{owner}' as turn_owner, 'taken_at={time.time():.0f};' as taken_at"
     ).collect()
     return turn if turn in _holder(session) else None
+
+
+def _end(session: SparkSession, turn: str) -> None:
+    if turn in _holder(session):
+        session.sql("drop view if exists default.dbt_turn").collect()
+
+
+def _is_stale(holder: str) -> bool:
+    """True if whoever has the turn took it too long ago to be alive, or in what is the future: the
+    clock has been set back since."""
+    taken_at = re.search(r"taken_at=(\d+);", holder)
+    return taken_at is not None and abs(time.time() - int(taken_at[1])) > STALE_SECONDS
 
 
 def _holder(session: SparkSession) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from loaders.config import Settings
 from loaders.errors import UserError
+from loaders.failpoints import reach
 
 if TYPE_CHECKING:
     from dbt.artifacts.schemas.run import RunResult
@@ -31,6 +32,7 @@ class BuildReport:
     succeeded: bool
     failures: list[str] = field(default_factory=list)
     node_seconds: dict[str, float] = field(default_factory=dict)
+    build_id: str = ""  # dbt's invocation id, which its own log has too
 
 
 class Warehouse:
@@ -54,7 +56,7 @@ class Warehouse:
             # Apart from the project's own target folder: a dbt by hand may be at work there.
             *("--target-path", str(settings.state / "target")),
             *("--log-path", str(settings.state / "logs")),
-            *("--log-level", "none", "--log-level-file", "warn"),
+            *("--log-level", "none", "--log-level-file", "warn", "--log-format-file", "json"),
             "--no-version-check",
             "--no-print",
             # Nobody reads the artifacts of a tick; writing the manifest costs 0.1 s each time.
@@ -69,13 +71,17 @@ class Warehouse:
 
     def invoke(self, *arguments: str) -> BuildReport:
         """Run one dbt command and say how it went; never raises for a failed node."""
+        from dbt_common.invocation import get_invocation_id
+
         started = time.monotonic()
         self._forget_compiled()
         try:
             result = self._runner.invoke([*arguments, *self._options])
+            reach("build.after_run")
         finally:
             self._remove_staged()
         report = BuildReport(time.monotonic() - started, bool(result.success))
+        report.build_id = get_invocation_id()
         if result.exception is not None:
             report.failures.append(str(result.exception).strip())
         for node in getattr(result.result, "results", None) or []:

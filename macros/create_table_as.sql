@@ -6,6 +6,7 @@
     table already lies. Only --full-refresh replaces, and never a snapshot.
 #}
 {% macro spark__create_table_as(temporary, relation, compiled_code, language='sql') -%}
+    {%- do renew_turn() -%}
     {{ create_and_never_replace(
         dbt.spark__create_table_as(temporary, relation, compiled_code, language)
     ) }}
@@ -21,6 +22,7 @@
     cache) cost more than it saved: a tick of 30 s took 32.
 #}
 {% macro stage(relation, compiled_code) -%}
+    {%- do renew_turn() -%}
     {%- call statement('stage') -%}
         create table {{ relation }}
         using parquet

@@ -6,11 +6,12 @@
 #}
 {% macro store_roles() -%}
     select
-        replace(
+        -- It becomes a literal: without what would end one.
+        regexp_replace(
             concat_ws(
                 ' ', sort_array(collect_set(concat(channel, ':', cast(store_id as string))))
             ),
-            char(39),
+            concat('[', char(39), char(92), char(92), ']'),
             ''
         )
     from {{ ref('stores') }}

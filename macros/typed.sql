@@ -1,14 +1,24 @@
 {#
     A whole number in the range of `data_type` from its text; NULL for anything else (1.5, 1e3, true).
 #}
-{% macro whole_number(column, data_type) -%}
+{% macro whole_number(column, data_type, most_digits=18) -%}
     case
         -- JSON's -0, as Sail spells it.
         when {{ column }} = '-0.0' then cast(0 as {{ data_type }})
         -- The second condition because `$` may also match before a line end.
-        when {{ column }} rlike '^-?[0-9]{1,18}$' and not {{ column }} rlike '[^-0-9]'
+        when {{ column }} rlike '^-?[0-9]{1,{{ most_digits }}}$' and not {{ column }} rlike '[^-0-9]'
             then try_cast({{ column }} as {{ data_type }})
     end
+{%- endmacro %}
+
+
+{#
+    A number of units from its text: at most nine digits, a billion in one line, which no till sells.
+    Nine billion such lines of one item have a sum that is a bigint; of eighteen digits, ten would not,
+    and a sum that is none wraps around on Sail and stops the build on Spark.
+#}
+{% macro units(column) -%}
+    {{ whole_number(column, 'bigint', 9) }}
 {%- endmacro %}
 
 

@@ -112,8 +112,13 @@ class KafkaLoader(Loader):
             plan, table, [Transaction(each.application, position) for each, position in positions]
         )
         received_us = int(plan.received_at.timestamp() * 1_000_000)
-        appended = {message.appended_us or received_us for message in batch.messages}
-        enter(report, feed, table, [Arrival(feed, each * 1_000) for each in sorted(appended)])
+        # One for each moment, as so many messages come in one.
+        appended = {
+            received_us if each.appended_us is None else each.appended_us: each.place
+            for each in batch.messages
+        }
+        arrivals = [Arrival(feed, at * 1_000, place) for at, place in sorted(appended.items())]
+        enter(report, plan, table, arrivals)
 
     def _position(self, partition: Partition) -> int | None:
         """The next offset of a partition: what this process has read to, or what the log says."""

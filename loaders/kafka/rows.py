@@ -6,13 +6,14 @@ its header, so that a count comes whole or not at all.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pyarrow as pa
 
-from loaders.bronze import SCHEMAS, rows_of
+from loaders.bronze import SCHEMAS, message_of, rows_of
 from loaders.errors import UserError
 from loaders.kafka.address import name_of_text, place_of_message
 from loaders.landing import MESSAGES
@@ -32,6 +33,11 @@ class Message:
     offset: int
     appended_us: int | None
     value: bytes | None
+
+    @property
+    def place(self) -> str:
+        """Its topic, partition and offset."""
+        return name_of_text(self.topic, self.partition, self.offset)
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def rows_of_messages(plan: Plan, messages: Iterable[Message]) -> pa.Table:
         of_messages = {
             "source_file": [name for name, _ in places],
             "source_line": [line for _, line in places],
-            "body": [text_of(each.value) for each in arrived],
+            "body": [body_of(each.value) for each in arrived],
         }
         return received(plan, of_messages, 1, [landed_us(each) for each in arrived])
     tables = []
@@ -106,20 +112,19 @@ def rows_of_messages(plan: Plan, messages: Iterable[Message]) -> pa.Table:
     for message in arrived:
         columns = rows_of(plan.feed, message.value or b"")
         count = len(columns["source_line"])
-        name = name_of_text(message.topic, message.partition, message.offset)
-        columns["source_file"] = [name] * count
+        columns["source_file"] = [message.place] * count
         tables.append(received(plan, columns, first_line, [landed_us(message)] * count))
         first_line += count
     return pa.concat_tables(tables) if tables else SCHEMAS[plan.feed].empty_table()
 
 
-def text_of(value: bytes | None) -> str:
+def body_of(value: bytes | None) -> str:
     """A message's body as bronze keeps it; no value is an empty one, which silver rejects.
 
-    >>> text_of(b"\\xff{"), text_of(None)
-    ('\\\\xff{', '')
+    >>> body_of(b"\\xff{"), body_of(None)
+    ('not UTF-8: \\\\xff{', '')
     """
-    return (value or b"").decode("utf-8-sig", errors="backslashreplace")
+    return message_of((value or b"").removeprefix(codecs.BOM_UTF8))
 
 
 def refuse_loss(lost: Sequence[str], *, accept: bool) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from loaders.errors import UserError
+from loaders.failpoints import reach
 from loaders.files import write_atomically
 from loaders.page.encode import body, script, wrapped
 
@@ -84,6 +85,7 @@ class PageFolder:
         try:
             os.utime(path)  # when it was last named, for the sweep
         except FileNotFoundError:
+            reach("page.before_data")
             write_atomically(path, wrapped(key, data), durable=False)
             self.files_written += 1
         self._name(path)
@@ -104,6 +106,7 @@ class PageFolder:
     def publish(self, manifest: dict[str, Any]) -> None:
         """Name the files of this moment; from here on it is what a reader sees."""
         data = script(NOW, {**manifest, "assets": self.assets_digest})
+        reach("page.before_publish")
         write_atomically(self.path / "data" / f"{NOW}.js", data, durable=False)
         self.files += 1
         self.bytes += len(data)
@@ -111,6 +114,7 @@ class PageFolder:
 
     def sweep(self) -> None:
         """Remove data files that no page has named for a while."""
+        reach("page.before_sweep")
         before = time.time() - KEEP_SECONDS
         for path in (self.path / "data").rglob("*"):
             if path in self._referenced or path.name == f"{NOW}.js" or path.is_dir():

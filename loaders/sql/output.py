@@ -174,7 +174,8 @@ def _csv_column(column: pa.ChunkedArray, *, raw: bool) -> pa.ChunkedArray | pa.A
     if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         values = [value for chunk in column.chunks for value in _plain(chunk)]
         texts = [None if value is None else json_value(value).strip('"') for value in values]
-        return pa.array(texts, pa.string())
+        text = pa.array(texts, pa.string())
+        return text if raw else _defused(text)
     if pa.types.is_timestamp(kind):
         return _time_texts(column)
     if pa.types.is_null(kind) or pa.types.is_duration(kind):

@@ -113,6 +113,7 @@ MESSAGES: list[tuple[str, str | bytes, str]] = [
     ("quantity blank", with_item(quantity=""), QUANTITY),
     ("quantity with a plus", with_item(quantity="+1"), QUANTITY),
     ("quantity with blanks", with_item(quantity=" 1"), QUANTITY),
+    ("quantity of ten digits", with_item(quantity=-(10**9)), QUANTITY),
     ("quantity of 19 digits", with_item(quantity=10**18), QUANTITY),
     ("quantity an object", with_item(quantity={"units": 1}), QUANTITY),
     ("quantity a list", with_item(quantity=[1]), QUANTITY),
@@ -129,7 +130,8 @@ KEPT: list[tuple[str, str, tuple[int, int]]] = [
     ("within a day ahead", broken(date_time=hours_ahead(22), items=[
         {"item_id": 205, "quantity": 1}]), (205, 1)),
     ("minus zero", with_item(item_id=206, quantity=-1).replace("-1}", "-0}"), (206, 0)),
-    ("eighteen digits", with_item(item_id=207, quantity=10**17), (207, 10**17)),
+    ("eighteen digits", with_item(item_id=10**17, quantity=-1), (10**17, -1)),
+    ("nine digits", with_item(item_id=207, quantity=10**9 - 1), (207, 10**9 - 1)),
     ("blanks around", f"  {with_item(item_id=208)}  ", (208, -1)),
     ("a line separator within", with_item(item_id=209).replace("broken", "a\u2028b"), (209, -1)),
     ("quotes and backslashes", broken(trans_id='a"\\b', items=[

@@ -15,14 +15,16 @@ from deltalake import DeltaTable, write_deltalake
 
 from loaders import cli, engine
 from loaders.config import Settings
+from loaders.doctor import LOOPBACK, listening
 from loaders.errors import UserError
 from loaders.landing import publish
-from tests.builds.worlds import free_port
+from tests.builds.worlds import Station, free_port
 from tests.files import message
 
 COMMANDS = (
     *("simulate", "play", "replay", "load", "redrive", "kafka"),
     *("up", "down", "status", "maintain", "run", "demo", "sample", "sql", "sql-server"),
+    *("doctor", "trace", "backup", "restore", "rollback", "retain"),
 )
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -74,7 +76,7 @@ def pos_apart(*arguments: str) -> Said:
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr)
@@ -82,8 +84,9 @@ def pos_apart(*arguments: str) -> Said:
 
 def assert_one_sentence(said: Said, *words: str) -> None:
     assert said.code == 1, said
-    assert said.err.startswith("pos: "), said
-    assert len(said.err.strip().splitlines()) == 1, said
+    # Before it, a run without a key of its own is told so.
+    (sentence,) = [line for line in said.err.splitlines() if not line.startswith("WARNING: POS_")]
+    assert sentence.startswith("pos: "), said
     assert "Traceback" not in said.err
     for word in words:
         assert word in said.err, said
@@ -182,6 +185,35 @@ def test_an_engine_that_is_not_up(places: Settings, capsys: pytest.CaptureFixtur
         engine.connect(places)
     said = pos(capsys, "down", *options(places, "lakehouse", "port"))
     assert (said.code, said.out) == (0, "no engine was running\n")
+
+
+def test_the_engine_listens_on_loopback_only(station: Station) -> None:
+    """It asks nobody for a password, so nobody else may reach it."""
+    addresses = listening(station.settings.port)
+    assert addresses
+    assert set(addresses) <= set(LOOPBACK)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("backup", "backups"), ["there is no table in", "nothing to back up"]),
+        (("restore", "backups"), ["there is no backup in backups", "pos backup makes one"]),
+        (("rollback", "--to", "2021-01-01"), ["there is no restore point from 2021-01-01"]),
+        (("rollback", "--to", "yesterday"), ["'yesterday' is no moment"]),
+        (("retain", "--employee-days", "90"), ["is not a readable Delta table"]),
+        (("trace", "T1"), ["nothing was received of T1"]),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_operating_is_one_sentence(
+    places: Settings,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    words: list[str],
+) -> None:
+    said = pos(capsys, *arguments, *options(places, "lakehouse"))
+    assert_one_sentence(said, *words)
 
 
 def truncate_log(table: Path) -> None:

@@ -426,6 +426,31 @@ def test_it_waits_for_whoever_has_the_turn(
         assert is_ours, "and gives it back"
 
 
+@pytest.mark.parametrize("taken_at", [1, 9_999_999_999])
+def test_the_turn_of_one_that_was_killed_is_taken_over(
+    world: World, session: Any, taken_at: int
+) -> None:
+    """Also where it was taken in the future: the clock has been set back since."""
+    session.sql(
+        "create view default.dbt_turn as select 'nobody' as invocation_id, "
+        f"'by_hand' as turn_owner, 'taken_at={taken_at};' as taken_at"
+    ).collect()
+    looked_at = list(Maintenance(world.settings).everything(session))
+    assert [upkeep.problem for upkeep in looked_at if upkeep.problem] == []
+    assert MESSAGES in {upkeep.table for upkeep in looked_at}
+    with turns.taken(session, turns.SCHEDULE) as is_ours:
+        assert is_ours
+
+
+def test_a_second_upkeep_by_hand_is_refused_with_a_sentence(world: World, session: Any) -> None:
+    world.load()
+    first = Maintenance(world.settings).everything(session)
+    next(first)
+    with pytest.raises(UserError, match="already maintaining the tables"):
+        next(Maintenance(world.settings).everything(session))
+    first.close()
+
+
 # When it fails or dies.
 
 

@@ -343,7 +343,8 @@ class World:
             is_again = row.get("redrive_of_ingest_id") is not None
             return (row["ingest_id"], is_again, first_commit, path)
 
-        deliveries = []
+        deliveries: list[oracle.Delivery] = []
+        begun: dict[str, list[tuple[int, int]]] = {}  # by path, its parts: place, first line
         in_order = [by_place[place] for place in sorted(by_place)]
         for (commit, is_again, first_commit, path), group in groupby(in_order, key=delivery_of):
             received = list(group)
@@ -359,6 +360,14 @@ class World:
                     lines=tuple(origin(row)[2] for row in received) if is_again else None,
                 )
             )
+            if not is_again:
+                begun.setdefault(path, []).append((len(deliveries) - 1, received[0]["source_line"]))
+                if self._is_entered(feed, commit, path):
+                    take_parts(deliveries, begun.pop(path))
+                else:
+                    last_line = received[-1]["source_line"]
+        for parts in begun.values():  # not loaded to its end yet
+            take_parts(deliveries, parts, last_line + 1)
         return deliveries
 
     def _bronze(self, feed: str, *names: str) -> pa.Table:
@@ -366,16 +375,40 @@ class World:
         there = {each.name for each in table.schema().fields}
         return table.to_pyarrow_table(columns=[name for name in names if name in there])
 
+    def _is_entered(self, feed: str, commit: int, path: str) -> bool:
+        """Whether a file was loaded to its end by a commit; otherwise this was a part of it."""
+        return any((number, name) == (commit, path) for number, name, _ in self._ledger(feed))
+
+    def _ledger(self, feed: str) -> Iterator[tuple[int, str, int]]:
+        """Commit, path and modification time of each file that was loaded to its end."""
+        ledger = self.settings.state / f"{feed}.ledger.tsv"
+        for line in ledger.read_text().splitlines() if ledger.exists() else ():
+            number, name, _, modified_ns = line.split("\t")
+            yield int(number), unquote(name), int(modified_ns)
+
     def _content(self, feed: str, commit: int, path: str) -> bytes:
         """What a file held when the loader took it in with a commit."""
-        ledger = self.settings.state / f"{feed}.ledger.tsv"
-        for line in ledger.read_text().splitlines():
-            number, name, _, modified_ns = line.split("\t")
-            if (int(number), unquote(name)) == (commit, path):
-                content = self._contents.get((path, int(modified_ns)))
-                if content is not None:
-                    return content
+        for number, name, modified_ns in self._ledger(feed):
+            if (number, name) == (commit, path) and (path, modified_ns) in self._contents:
+                return self._contents[path, modified_ns]
         return (self.settings.landing / path).read_bytes()
+
+
+def take_parts(
+    deliveries: list[oracle.Delivery], parts: list[tuple[int, int]], end: int | None = None
+) -> None:
+    """Give each part of a file, by place and first line, the lines up to the next part.
+
+    Of the lines that the oracle reads, so that one that bronze has lost between two is missed.
+    """
+    if len(parts) == 1 and end is None:
+        return
+    bounds = [0, *(first_line for _, first_line in parts[1:]), end or 2**31]
+    for (place, _), first, after in zip(parts, bounds[:-1], bounds[1:], strict=True):
+        whole = deliveries[place]
+        numbers = oracle.line_numbers(whole.feed, whole.data)
+        lines = tuple(number for number in numbers if first <= number < after)
+        deliveries[place] = replace(whole, lines=lines)
 
 
 def built(world: World, batch: Iterable[Landing]) -> list[str]:

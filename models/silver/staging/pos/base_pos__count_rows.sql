@@ -1,5 +1,6 @@
 -- grain: one row per count row as received
 -- Not a table: the models that read it inline it, so that their cursor prunes the files of bronze.
+-- `raw` goes to quarantine, so the employee's number is not in it.
 {{ config(materialized='ephemeral') }}
 
 with
@@ -41,9 +42,12 @@ typed as (
         trim(employee_id) as employee_id,
         {{ whole_number('trim(store_id)', 'int') }} as store_id,
         {{ whole_number('trim(item_id)', 'bigint') }} as item_id,
-        {{ whole_number('trim(quantity)', 'bigint') }} as quantity,
+        {{ units('trim(quantity)') }} as quantity,
         {{ utc_time('trim(date_time)') }} as counted_at,
-        coalesce(raw, concat_ws(',', item_id, employee_id, store_id, date_time, quantity)) as raw
+        coalesce(
+            {{ shape_of('raw') }},
+            concat_ws(',', item_id, '(employee)', store_id, date_time, quantity)
+        ) as raw
     from count_rows
 
 ),

@@ -41,7 +41,7 @@ typed as (
         safety_stock_quantity as safety_stock_text,
         {{ whole_number('trim(item_id)', 'bigint') }} as item_id,
         {{ whole_number('trim(supplier_id)', 'bigint') }} as supplier_id,
-        {{ whole_number('trim(safety_stock_quantity)', 'bigint') }} as safety_stock_quantity,
+        {{ units('trim(safety_stock_quantity)') }} as safety_stock_quantity,
         coalesce(raw, concat_ws(',', item_id, name, supplier_id, safety_stock_quantity)) as raw
     from item_rows
 
