@@ -33,6 +33,13 @@ TRANSACTION_SECONDS = 60
 # A broker that is started anew is waited for.
 PATIENCE_SECONDS = 180.0
 PAUSE_SECONDS = 0.5
+# What is said of a topic of which the news has not reached everybody.
+NOT_YET_THERE = {
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.LEADER_NOT_AVAILABLE,
+}
 LOOK_BACK = 64  # offsets of the playback's own topic that are read to find the last
 
 
@@ -205,7 +212,7 @@ class KafkaSink:
         )
         try:
             place = TopicPartition(PLAYBACK_TOPIC, 0)
-            low, high = consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS)
+            low, high = _extent(consumer, place)
             back = LOOK_BACK
             while True:
                 first = max(low, high - back)
@@ -215,6 +222,21 @@ class KafkaSink:
                 back *= 8
         finally:
             consumer.close()
+
+
+def _extent(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """Lowest and next offset. A topic that was made a moment ago is waited for: the broker answers
+    that it is there before it can say what is in it."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() not in NOT_YET_THERE or time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return low, high
 
 
 def _last_value(consumer: Consumer, first: int) -> bytes | None:
