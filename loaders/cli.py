@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
@@ -178,27 +177,63 @@ def load(
 
 
 @pos.command()
-@click.option("--once", is_flag=True, help="Load what has landed and stop.")
-@click.option("--landing", required=True, help="Landing folder, in a Unity Catalog volume.")
-@click.option("--checkpoints", type=click.Path(path_type=Path), required=True)
-@click.option("--schema", required=True, help="Schema of the bronze tables, as in main.bronze.")
-def stream(once: bool, landing: str, checkpoints: Path, schema: str) -> None:
-    """On Databricks: load what lands into Unity Catalog's bronze tables (databricks.yml)."""
-    from loaders.stream import PAUSE_SECONDS, Places, Stream, is_databricks
+@click.option("--once", is_flag=True, help="Take in what is there and stop.")
+@_from_kafka
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Seconds from one micro-batch to the next.",
+)
+@click.option("--batch", type=click.IntRange(min=1), help="Files or messages in one at most.")
+@click.option("--checkpoints", type=click.Path(path_type=Path), help="Spark's memory of it.")
+@click.option("--schema", help="On Databricks: catalog and schema of the bronze tables.")
+@_places("landing", "lakehouse")
+def stream(
+    once: bool,
+    kafka: str | None,
+    accept_loss: bool,
+    every: float,
+    batch: int | None,
+    checkpoints: Path | None,
+    schema: str | None,
+    landing: Path | None,
+    lakehouse: Path | None,
+) -> None:
+    """Load by Spark's Structured Streaming: what has landed, or Kafka, as `pos load` does."""
+    from loaders import stream_session
+    from loaders.stream import is_databricks
 
-    if not is_databricks():
-        raise UserError("this is not Databricks; what has landed is loaded here by: pos load")
-    from pyspark.sql import SparkSession
+    if accept_loss and kafka is None:
+        raise click.UsageError("--accept-loss is about Kafka; it goes with --from")
+    if is_databricks():
+        if checkpoints is None or schema is None or (landing is None and kafka is None):
+            raise click.UsageError("on Databricks it needs --checkpoints, --schema and --landing")
+        of = stream_session.input_of(str(landing), kafka, batch, accept_loss=accept_loss)
+        stream_session.on_databricks(of, checkpoints, schema, once=once, say=click.echo)
+        return
+    if schema is not None:
+        raise click.UsageError("--schema is for Databricks; here it is bronze in --lakehouse")
+    settings = settings_from(landing, lakehouse)
+    of = stream_session.input_of(str(settings.landing), kafka, batch, accept_loss=accept_loss)
+    stop = _stop_on_signals()
+    taken = 0
 
-    loading = Stream(SparkSession.builder.getOrCreate(), Places(landing, checkpoints, schema))
-    # Until the job is cancelled, which kills it: nothing is lost or doubled by that.
-    while True:
-        for feed, files in loading.load().items():
-            if files:
-                click.echo(f"{feed}: {files:,} files")
-        if once:
+    def say(feed: str, number: int) -> None:
+        nonlocal taken
+        taken += number
+        click.echo(f"{feed}: {number:,} {'messages' if kafka else 'files'}")
+
+    with stream_session.opened(settings, of, checkpoints) as loading:
+        if not once:
+            loading.run(every, stop.is_set, say)
             return
-        time.sleep(PAUSE_SECONDS)
+        for feed, number in loading.load().items():
+            if number:
+                say(feed, number)
+        if not taken:
+            click.echo(f"nothing new in {kafka or settings.landing}")
 
 
 @pos.command()
@@ -619,7 +654,11 @@ def _require_kafka() -> None:
 def _loader(
     settings: Settings, kafka: str | None, *, accept_loss: bool, is_resident: bool
 ) -> Loader:
-    """What loads from Kafka, or from the landing folder."""
+    """What loads from Kafka, or from the landing folder, or watches what others load."""
+    from loaders.watch import BRONZE, BronzeWatch
+
+    if kafka == BRONZE and not accept_loss:
+        return BronzeWatch(settings)
     if kafka is None:
         if accept_loss:
             raise click.UsageError("--accept-loss is about Kafka; it goes with --from")

@@ -105,8 +105,8 @@ class Loader:
                 self._done[feed] = ledger_of(self._settings, feed)
                 if begun := begun_of(self._settings, feed):
                     self._begun[feed] = begun
+                self.commits[feed] = last_number(self._settings, feed)
                 self._finish_interrupted(feed)
-                self.commits[feed] = self._last_ingest_id(feed)
             landings = [_latest_landing_us(self._settings.table("bronze", feed)) for feed in FEEDS]
             self._latest_us = _latest(*landings)
         except BaseException:
@@ -216,7 +216,7 @@ class Loader:
         places: tuple[int, ...] = (),
     ) -> Plan:
         """The next commit to a bronze table, written down."""
-        number = self._last_ingest_id(feed) + 1
+        number = self.commits[feed] + 1
         plan = Plan(feed, number, datetime.now(UTC), floor_us, files, part, places)
         reach("load.before_plan")
         write_atomically(plan_path(self._settings, feed), plan.to_json())
@@ -280,9 +280,13 @@ class Loader:
         if not path.exists():
             return
         plan = Plan.from_json(path.read_bytes())
-        if self._last_ingest_id(feed) >= plan.ingest_id:
+        table = open_table(self._settings.table("bronze", feed))
+        if (table.transaction_version(application(feed)) or 0) >= plan.ingest_id:
             self._close(plan)
         else:
+            if self.commits[feed] >= plan.ingest_id:  # a stream has taken the number since
+                plan = replace(plan, ingest_id=self.commits[feed] + 1)
+                write_atomically(path, plan.to_json())
             self._commit(plan)
         self.finished.append(plan)
 
@@ -295,10 +299,6 @@ class Loader:
                 f"it is in bronze up to line {part.next_line - 1}"
             )
             begun_path(self._settings, feed).unlink(missing_ok=True)
-
-    def _last_ingest_id(self, feed: str) -> int:
-        table = open_table(self._settings.table("bronze", feed))
-        return table.transaction_version(application(feed)) or 0
 
     def _mend_ledger(self, feed: str) -> None:
         """Cut off a line that a kill left half written; its plan still stands."""
@@ -391,6 +391,20 @@ def plan_path(settings: Settings, feed: str) -> Path:
 def begun_path(settings: Settings, feed: str) -> Path:
     """The file that says which file is in bronze up to the end of a part, and of which."""
     return settings.state / f"{feed}.begun.json"
+
+
+def last_number(settings: Settings, feed: str) -> int:
+    """The number of the last commit to a bronze table, by whichever loader.
+
+    That of a commit without rows is only known to Delta as ours; the commits of `pos stream` are
+    not ours, and known by their rows, of which the log has the largest number.
+    """
+    table = open_table(settings.table("bronze", feed))
+    ours = table.transaction_version(application(feed)) or 0
+    files = pa.table(table.get_add_actions(flatten=True))
+    if "max.ingest_id" not in files.column_names:
+        return ours
+    return max(ours, pc.max(files["max.ingest_id"]).as_py() or 0)
 
 
 def _latest_landing_us(path: Path) -> int | None:

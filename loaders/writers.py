@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from loaders.config import Settings
 from loaders.errors import UserError
+from loaders.files import only_holder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -64,6 +65,17 @@ def beside_others(settings: Settings) -> Iterator[None]:
 def alone(settings: Settings) -> Iterator[None]:
     """Write what Spark writes too, by delta-rs and without a JVM."""
     with _locked(settings, fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def streaming(settings: Settings, patience: float = 0.0) -> Iterator[None]:
+    """Write bronze by a stream of Spark's, or do what must not be done beside one.
+
+    :class:`UserError` where the other is at it and still is after ``patience`` seconds. Loaders are
+    kept apart by their own lock; this one is for the upkeep of bronze.
+    """
+    with only_holder(settings.state / "stream.lock", doing="streaming", patience=patience):
         yield
 
 

@@ -70,6 +70,16 @@ def feed_of_topic(topic: str) -> str | None:
     return {_KINDS[feed]: feed for feed in (MESSAGES, COUNTS)}.get(parts[-1])
 
 
+def pattern_of(feed: str) -> str:
+    """The regular expression that the topics of a bronze table match, as Java and Python read it.
+
+    >>> pattern_of("pos_items"), pattern_of("pos_messages")
+    ('pos\\\\.reference\\\\.items', 'pos\\\\..*\\\\.changes')
+    """
+    sender = rf"\.{REFERENCE}" if feed == ITEMS else r"\..*"
+    return rf"{PREFIX}{sender}\.{_KINDS[feed]}"
+
+
 def place_of_message(topic: str, partition: int, offset: int) -> tuple[str, int]:
     """``source_file`` and ``source_line`` of a message that is one row.
 

@@ -21,6 +21,7 @@ from loaders.servers import Server, end, listens, record, recorded
 
 DEFAULT_PORT = 9_092
 PROGRAM = "kafka.Kafka"  # in the command line of its process
+FOLDER = "kafka"  # among the jars
 LOCK_FILE = Path(__file__).with_name("jars.lock")
 HEAP = ("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC")
 START_SECONDS = 300.0  # a cold JVM on a busy machine
@@ -74,7 +75,7 @@ def up(settings: Settings, port: int | None = None) -> Server:
             )
         return found
     java = java_home_or_advice("Apache Kafka") / "bin" / "java"
-    jars = jars_folder(settings.project) / "kafka"
+    jars = jars_folder(settings.project) / FOLDER
     fetch(jars, pinned_jars(), of="Kafka", again="pos kafka up")
     for each in (wanted, wanted + 1):
         if listens(each):

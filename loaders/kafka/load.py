@@ -104,7 +104,7 @@ class KafkaLoader(Loader):
     def _commit_batch(
         self, feed: str, floor_us: int | None, batch: Batch, report: LoadReport
     ) -> None:
-        number = self._last_ingest_id(feed) + 1
+        number = self.commits[feed] + 1
         plan = Plan(feed, number, datetime.now(UTC), floor_us)
         table = rows_of_messages(plan, batch.messages)
         positions = batch.positions.items()

@@ -13,11 +13,17 @@ from datetime import timedelta
 
 import pyarrow as pa
 
-from loaders.bronze import SCHEMAS, message_of, rows_of
+from loaders.bronze import SCHEMAS, fields_of, message_of, rows_of
+from loaders.csv_rows import text_of
 from loaders.errors import UserError
 from loaders.kafka.address import name_of_text, place_of_message
 from loaders.landing import MESSAGES
+from loaders.parts import lines_at_most
 from loaders.plan import EPOCH, Plan, received
+
+# Of a CSV in one message. What a build holds is bounded by the lines of a commit; files that have
+# more are loaded in parts, and a message is loaded whole.
+MESSAGE_LINES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -110,12 +116,26 @@ def rows_of_messages(plan: Plan, messages: Iterable[Message]) -> pa.Table:
     tables = []
     first_line = 1
     for message in arrived:
-        columns = rows_of(plan.feed, message.value or b"")
+        columns = rows_of_text(plan.feed, message.value or b"")
         count = len(columns["source_line"])
         columns["source_file"] = [message.place] * count
         tables.append(received(plan, columns, first_line, [landed_us(message)] * count))
         first_line += count
     return pa.concat_tables(tables) if tables else SCHEMAS[plan.feed].empty_table()
+
+
+def rows_of_text(feed: str, data: bytes) -> dict[str, list[object]]:
+    """Columns of the rows of a CSV that came as one message, and so goes into one commit. One of
+    more lines than a commit may have is one row, with that for its defect."""
+    if (lines := lines_at_most(feed, data)) <= MESSAGE_LINES:
+        return rows_of(feed, data)
+    defect = f"{lines:,} lines in one message, at most {MESSAGE_LINES:,}: send it in several"
+    return {
+        "source_line": [1],
+        **{name: [None] for name in fields_of(feed)},
+        "defect": [defect],
+        "raw": [text_of(data)],
+    }
 
 
 def body_of(value: bytes | None) -> str:

@@ -27,10 +27,14 @@ from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 from loaders.kafka.address import application_of, bootstrap_of, feed_of_topic
 from loaders.kafka.client import admin_of, common
 from loaders.kafka.rows import Message
+from loaders.load import BATCH_BYTES, BATCH_LINES
+from loaders.parts import lines_at_most
 
 ANSWER_SECONDS = 10.0  # how long the broker may take to answer a question
 # Nothing at all from the broker for so long, though it has said that there is something.
 STALL_SECONDS = 30.0
+# A line counts as so many bytes, so that a batch has no more lines than one of files may have.
+LINE_BYTES = BATCH_BYTES // BATCH_LINES
 # What the client fetches ahead, beyond the batch: bounds its memory.
 AHEAD_KILOBYTES = 16 * 1024
 MESSAGES_AT_ONCE = 1_000
@@ -212,7 +216,7 @@ class Source:
             Message(partition.topic, partition.number, offset, appended_us, value)
         )
         batch.positions[partition] = offset + 1
-        room[partition] -= len(value or b"")
+        room[partition] -= cost_of(partition.feed, value or b"")
         if room[partition] <= 0 or offset + 1 >= ends[partition]:
             del room[partition]
 
@@ -225,6 +229,16 @@ class Source:
         _, high = self._consumer.get_watermark_offsets(place, cached=True)
         if high < end:
             raise UnavailableError(f"{partition} ends at {high} now, and did at {end} before")
+
+
+def cost_of(feed: str, value: bytes) -> int:
+    """What a message takes of a batch's bytes: its own, or what its lines are counted as, since a
+    build holds the lines and not the bytes.
+
+    >>> cost_of("pos_messages", b"x" * 500), cost_of("pos_messages", b"{}" * 50)
+    (500, 3417)
+    """
+    return max(len(value), LINE_BYTES * lines_at_most(feed, value))
 
 
 def _is_sign_of_life(message: KafkaMessage) -> bool:

@@ -4,35 +4,48 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from loaders import engine
 from loaders.check import compare_variances_with_truth, compare_with_truth
 from loaders.config import Settings
+from loaders.journal import entries
 from loaders.kafka import broker
 from loaders.kafka.load import KafkaLoader
 from loaders.kafka.sink import KafkaSink
 from loaders.landing import FEEDS
 from loaders.playback import Month, play
+from loaders.simulator import Config, simulate, write_month
 from tests.builds.worlds import Station, World, business_rows, free_port
 from tests.cluster.conftest import (
+    PATIENCE_SECONDS,
     PROJECT,
     Cluster,
     assert_all_once,
     bronze,
+    command,
     pos,
     sent,
     two_free_ports,
 )
+from tests.faults.figures import Figures
 from tests.sql.blocks import blocks, section
+from tests.worlds import ALL_FAULTS
 
 pytestmark = pytest.mark.cluster
 
 FROM_KAFKA = blocks(section(PROJECT / "README.md", "## From Kafka"))
+COMMAND = "make test-cluster"
+PLAYED = timedelta(seconds=60)  # of the wall's clock, at ten times the pace
 RECEIPT = {"ingest_id", "ingest_line", "source_file", "source_line", "received_at", "landed_at"}
 
 
@@ -50,7 +63,7 @@ def business(world: World, feed: str) -> Counter[tuple[object, ...]]:
 
 
 def test_a_month_at_full_speed_is_the_truth_and_as_by_files(
-    cluster: Cluster, station: Station, month: Month
+    cluster: Cluster, station: Station, month: Month, figures: Figures
 ) -> None:
     by_files = station.world()
     take_in_files(by_files, month)
@@ -63,10 +76,11 @@ def test_a_month_at_full_speed_is_the_truth_and_as_by_files(
         report = loader.load()
     loaded = time.monotonic()
     messages = sum(sent(month).values())
-    print(
-        f"{messages:,} messages played in {played - started:.1f} s, "
-        f"{sum(report.rows.values()):,} rows loaded in {loaded - played:.1f} s"
+    rows = sum(report.rows.values())
+    figures.add(
+        "a month into Kafka, `--speed max`", f"{messages:,} in {played - started:.1f} s", COMMAND
     )
+    figures.add("from Kafka into bronze", f"{rows:,} rows in {loaded - played:.1f} s", COMMAND)
     assert_all_once(world.settings, month)
     assert world.build().succeeded
     for compare in (compare_with_truth, compare_variances_with_truth):
@@ -82,6 +96,65 @@ def test_a_month_at_full_speed_is_the_truth_and_as_by_files(
     assert reasons(places) == reasons(landed)
     assert all(is_a_place(*place[:3]) for place in places)
     assert world.check() == []
+
+
+def test_at_ten_times_the_pace_gold_is_the_truth_and_follows(
+    cluster: Cluster, tmp_path: Path, figures: Figures
+) -> None:
+    """A day of the real month's rate at its busiest hour, through Kafka, built as it comes."""
+    config = Config(seed=5, days=1, items=2_000, lines=48_000, faults=ALL_FAULTS)
+    write_month(simulate(config), tmp_path / "month")
+    month = Month(tmp_path / "month")
+    settings = Settings(tmp_path / "landing", tmp_path / "lakehouse", free_port())
+    busiest = month.starts_at + timedelta(hours=17)
+    end = busiest + 10 * PLAYED
+    play(month, KafkaSink(cluster.address), speed=None, until=busiest)
+    running = subprocess.Popen(
+        command("run", "--from", cluster.address),
+        env={**os.environ, **settings.environment()},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT,
+    )
+    try:
+        _wait_until(lambda: bool(built(settings)), running)
+        started = datetime.now(UTC)
+        play(month, KafkaSink(cluster.address), speed=10, until=end)
+        _wait_until(
+            lambda: compare_with_truth(settings.lakehouse, month.folder, end).differences == 0,
+            running,
+        )
+    finally:
+        running.send_signal(signal.SIGTERM)
+        said = running.communicate(timeout=PATIENCE_SECONDS)[1]
+        engine.down(settings)
+    assert running.returncode == 0, said
+    found = compare_variances_with_truth(settings.lakehouse, month.folder, end)
+    assert found.differences == 0, found.examples
+    lags = sorted(each["lag_seconds"][1] for each in built(settings, since=started))
+    assert len(lags) >= 3
+    pace = f"{len(lags)} builds, oldest line {lags[len(lags) // 2]:.1f} s (median), {lags[-1]:.1f}"
+    figures.add("10x at the busiest hour: broker to gold", f"{pace} s (most)", COMMAND)
+
+
+def built(settings: Settings, since: datetime | None = None) -> list[dict[str, Any]]:
+    """The builds that succeeded with something new in them, by the journal."""
+    return [
+        entry
+        for entry in entries(settings)
+        if entry["event"] == "built"
+        and entry["succeeded"]
+        and entry["lag_seconds"]
+        and (since is None or datetime.fromisoformat(entry["at"]) > since)
+    ]
+
+
+def _wait_until(is_so: Callable[[], bool], running: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert running.poll() is None, running.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(1.0)
 
 
 def reasons(quarantine: Counter[tuple[str, str, int, str]]) -> Counter[tuple[str, str]]:

@@ -30,7 +30,14 @@ from loaders.kafka.address import (
 from loaders.kafka.load import KafkaLoader
 from loaders.kafka.rows import Message, in_order, rows_of_messages, start_of
 from loaders.kafka.sink import messages_of
-from loaders.kafka.source import Batch, Extent, Partition, UnavailableError
+from loaders.kafka.source import (
+    LINE_BYTES,
+    Batch,
+    Extent,
+    Partition,
+    UnavailableError,
+    cost_of,
+)
 from loaders.landing import COUNTS, FEEDS, ITEMS, MESSAGES, feed_of
 from loaders.load import Loader
 from loaders.plan import Plan, rows_of_contents
@@ -134,6 +141,34 @@ def test_a_count_is_its_rows_with_their_lines() -> None:
 def test_a_count_without_a_header_is_kept_as_defect() -> None:
     table = rows_of_messages(plan_of(COUNTS), [Message("pos.s.counts", 0, 0, 1, None)])
     assert "header is" in table["defect"].to_pylist()[0]
+
+
+def test_a_count_of_more_lines_than_a_commit_may_have_is_one_defect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("loaders.kafka.rows.MESSAGE_LINES", 3)
+    header = b"item_id,employee_id,store_id,date_time,quantity\n"
+    few, many = header + b"1,9,1,2021-01-01 08:00:00,5\n", header + b"1,9,1,x,5\n" * 3
+    messages = [Message("pos.online.counts", 0, n, SECOND_US, v) for n, v in enumerate((few, many))]
+    kept, broken = rows_of_messages(plan_of(COUNTS), messages).to_pylist()
+    assert kept["item_id"] == "1"
+    assert kept["defect"] is None
+    assert broken["defect"] == "5 lines in one message, at most 3: send it in several"
+    assert broken["raw"] == many.decode()
+    assert (kept["ingest_line"], broken["ingest_line"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("feed", "value", "expected"),
+    [
+        (MESSAGES, b"x" * 5_000, 5_000),
+        (MESSAGES, b"{}" * 50, 51 * LINE_BYTES),
+        (COUNTS, b"\n" * 100, 101 * LINE_BYTES),
+        (MESSAGES, b"", LINE_BYTES),
+    ],
+)
+def test_lines_count_as_bytes_where_they_are_short(feed: str, value: bytes, expected: int) -> None:
+    assert cost_of(feed, value) == expected
 
 
 def test_it_landed_when_it_was_appended_but_after_what_was_loaded_before() -> None:
