@@ -14,7 +14,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-truth test-faults test-pages test-cluster bench bench-quick soak up down kafka-up kafka-down status lint sbom audit format docs lock lock-bench clean
+.PHONY: help setup run test test-truth test-faults test-pages test-cluster bench bench-quick soak up down kafka-up kafka-down cluster-up cluster-down status lint sbom audit format docs lock lock-bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,7 +59,7 @@ test-pages: $(READY)  ## Docs site and inventory page in a browser, docs coverag
 		{ echo "Chromium is needed: apt-get install chromium (as root)"; exit 1; }
 	@$(BIN)/pytest -v -m pages
 
-test-cluster: $(READY)  ## Kafka: a real broker, killed and started again in mid-stream (needs Java), minutes
+test-cluster: $(READY)  ## Kafka, Structured Streaming, a Spark cluster; each killed in the middle (needs Java), minutes
 	@$(BIN)/pytest -v -m cluster
 
 bench: $(READY) $(BENCH_READY)  ## All benchmarks, hours: ours, others', at three sizes; writes benchmarks/README.md
@@ -86,6 +86,12 @@ kafka-up: $(READY)  ## Start a Kafka broker on loopback (needs Java; 46 MB of ja
 
 kafka-down: $(READY)  ## Stop it; its data stay
 	@$(BIN)/pos kafka down
+
+cluster-up: $(READY)  ## Start a Spark cluster on loopback: a master, two workers (needs Java)
+	@$(BIN)/pos cluster up
+
+cluster-down: $(READY)  ## Stop it
+	@$(BIN)/pos cluster down
 
 status: $(READY)  ## What runs, what is there, what waits
 	@$(BIN)/pos status
@@ -129,6 +135,6 @@ audit: $(READY)  ## Known vulnerabilities of what is pinned; needs the network, 
 	@$(BIN)/python -m loaders.audit
 
 clean:  ## Remove what was built: lakehouse, landing, month, sample, page, target; the environment stays
-	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; $(BIN)/pos kafka down; fi
+	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; $(BIN)/pos kafka down; $(BIN)/pos cluster down; fi
 	@if [ -d sample ]; then $(BIN)/pos down --lakehouse sample/lakehouse --port 50061; fi
 	rm -rf lakehouse landing month sample page target logs

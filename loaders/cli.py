@@ -189,7 +189,8 @@ def load(
 @click.option("--batch", type=click.IntRange(min=1), help="Files or messages in one at most.")
 @click.option("--checkpoints", type=click.Path(path_type=Path), help="Spark's memory of it.")
 @click.option("--schema", help="On Databricks: catalog and schema of the bronze tables.")
-@_places("landing", "lakehouse")
+@click.option("--landing", help="Landing folder, a path of Spark's on Databricks [POS_LANDING].")
+@_places("lakehouse")
 def stream(
     once: bool,
     kafka: str | None,
@@ -198,7 +199,7 @@ def stream(
     batch: int | None,
     checkpoints: Path | None,
     schema: str | None,
-    landing: Path | None,
+    landing: str | None,
     lakehouse: Path | None,
 ) -> None:
     """Load by Spark's Structured Streaming: what has landed, or Kafka, as `pos load` does."""
@@ -215,7 +216,7 @@ def stream(
         return
     if schema is not None:
         raise click.UsageError("--schema is for Databricks; here it is bronze in --lakehouse")
-    settings = settings_from(landing, lakehouse)
+    settings = settings_from(Path(landing) if landing else None, lakehouse)
     of = stream_session.input_of(str(settings.landing), kafka, batch, accept_loss=accept_loss)
     stop = _stop_on_signals()
     taken = 0
@@ -327,6 +328,44 @@ def kafka_status(lakehouse: Path | None) -> None:
     from loaders.kafka.status import status_lines
 
     for line in status_lines(settings_from(None, lakehouse)):
+        click.echo(line)
+
+
+@pos.group()
+def cluster() -> None:
+    """A Spark cluster on this machine: a master, two workers, loopback only; needs Java."""
+
+
+@cluster.command("up")
+@click.option(
+    "--cluster-port", type=int, help="Port, and the five behind it [POS_CLUSTER_PORT, or 7077]."
+)
+@_places("lakehouse")
+def cluster_up(cluster_port: int | None, lakehouse: Path | None) -> None:
+    """Start what of it does not run; returns once the master knows both workers."""
+    from loaders import spark_cluster
+
+    environment = spark_cluster.up(settings_from(None, lakehouse), cluster_port)
+    click.echo(f"use it by its environment: . {environment}")
+
+
+@cluster.command("down")
+@_places("lakehouse")
+def cluster_down(lakehouse: Path | None) -> None:
+    """Stop the lakehouse's cluster."""
+    from loaders import spark_cluster
+
+    stopped = spark_cluster.down(settings_from(None, lakehouse))
+    click.echo("Spark cluster stopped" if stopped else "no Spark cluster was running")
+
+
+@cluster.command("status")
+@_places("lakehouse")
+def cluster_status(lakehouse: Path | None) -> None:
+    """Say which of its parts live, and what runs on it."""
+    from loaders import spark_cluster
+
+    for line in spark_cluster.status_lines(settings_from(None, lakehouse)):
         click.echo(line)
 
 

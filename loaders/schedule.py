@@ -109,6 +109,7 @@ class Schedule:
         self._points = Points(settings)
         self._employee_days = days_from_environment()
         self._retention_at = 0.0
+        self._is_alone = False
 
     def __enter__(self) -> Schedule:
         try:
@@ -298,5 +299,9 @@ class Schedule:
             from loaders import catalog, spark
 
             session = spark.session(self._settings)
-            writers.hold_in_jvm(session, self._settings)
+            if spark.is_in_this_process(session):
+                writers.hold_in_jvm(session, self._settings)
+            elif not self._is_alone:  # a cluster's executors come and go: this process holds it
+                self._stack.enter_context(writers.alone(self._settings))
+                self._is_alone = True
             catalog.register(session, self._settings.lakehouse)

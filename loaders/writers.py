@@ -36,10 +36,9 @@ PAUSE = 1.0  # each try leaves a small file behind
 def hold_in_jvm(session: SparkSession, settings: Settings) -> None:
     """Keep all others out until the JVM of this classic Spark session ends.
 
-    :class:`UserError` where another process writes.
+    :class:`UserError` where another process writes. Only of a session whose executor is this
+    process: a cluster would take the lock wherever it runs the statement.
     """
-    if not str(session.sparkContext.master).startswith("local"):
-        return  # its files lie where many machines write, and Delta's rules for that place hold
     folder = _folder(settings)
     for old in folder.glob("LOG.old.*"):
         old.unlink(missing_ok=True)
