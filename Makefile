@@ -14,7 +14,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-truth test-faults test-pages bench bench-quick soak up down status lint sbom audit format docs lock lock-bench clean
+.PHONY: help setup run test test-truth test-faults test-pages test-cluster bench bench-quick soak up down kafka-up kafka-down cluster-up cluster-down status lint sbom audit format docs lock lock-bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,8 @@ run: $(READY)  ## The main job: simulate, play three days, build as they come (T
 
 test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java, at the same time
 	@# Two processes for two cores: Spark's, which then takes some folders, and one for the rest.
-	@mkdir -p target; light="tests/faults tests/loaders tests/truth"; rest="not spark and not pages and not faults"; \
-	{ failed=0; $(BIN)/pytest -m "spark and not faults" || failed=1; $(BIN)/pytest -m "$$rest" $$light || failed=1; \
+	@mkdir -p target; light="tests/faults tests/loaders tests/truth"; rest="not spark and not pages and not faults and not cluster"; \
+	{ failed=0; $(BIN)/pytest -m "spark and not faults and not cluster" || failed=1; $(BIN)/pytest -m "$$rest" $$light || failed=1; \
 	exit $$failed; } > target/spark_lane.log 2>&1 & spark=$$!; failed=0; \
 	$(BIN)/pytest -m "$$rest" $$(printf -- '--ignore=%s ' $$light) || failed=1; \
 	wait $$spark || failed=1; echo "Spark lane, $$light (target/spark_lane.log):"; \
@@ -63,6 +63,9 @@ test-pages: $(READY)  ## Docs site and inventory page in a browser, docs coverag
 		{ echo "Chromium is needed: apt-get install chromium (as root)"; exit 1; }
 	@$(BIN)/pytest -v -m pages
 
+test-cluster: $(READY)  ## Kafka, Structured Streaming, a Spark cluster; each killed in the middle (needs Java), minutes
+	@$(BIN)/pytest -v -m cluster
+
 bench: $(READY) $(BENCH_READY)  ## All benchmarks, hours: ours, others', at three sizes; writes benchmarks/README.md
 	@$(BIN)/python -m benchmarks full --environment $(BENCH_VENV) $(BENCH_OPTIONS)
 
@@ -81,6 +84,18 @@ up: $(READY)  ## Start the embedded engine
 
 down: $(READY)  ## Stop the embedded engine
 	@$(BIN)/pos down
+
+kafka-up: $(READY)  ## Start a Kafka broker on loopback (needs Java; 46 MB of jars once)
+	@$(BIN)/pos kafka up
+
+kafka-down: $(READY)  ## Stop it; its data stay
+	@$(BIN)/pos kafka down
+
+cluster-up: $(READY)  ## Start a Spark cluster on loopback: a master, two workers (needs Java)
+	@$(BIN)/pos cluster up
+
+cluster-down: $(READY)  ## Stop it
+	@$(BIN)/pos cluster down
 
 status: $(READY)  ## What runs, what is there, what waits
 	@$(BIN)/pos status
@@ -124,6 +139,6 @@ audit: $(READY)  ## Known vulnerabilities of what is pinned; needs the network, 
 	@$(BIN)/python -m loaders.audit
 
 clean:  ## Remove what was built: lakehouse, landing, month, sample, page, target; the environment stays
-	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; fi
+	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; $(BIN)/pos kafka down; $(BIN)/pos cluster down; fi
 	@if [ -d sample ]; then $(BIN)/pos down --lakehouse sample/lakehouse --port 50061; fi
 	rm -rf lakehouse landing month sample page target logs

@@ -84,7 +84,7 @@ def _message_rows(data: bytes, first_line: int) -> dict[str, list[object]]:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        text = "\n".join(_message_of(line) for line in data.split(b"\n"))
+        text = "\n".join(message_of(line) for line in data.split(b"\n"))
     # Not splitlines(): a message may hold U+2028 and its like.
     numbered = [
         (number, line.rstrip("\r"))
@@ -97,7 +97,8 @@ def _message_rows(data: bytes, first_line: int) -> dict[str, list[object]]:
     }
 
 
-def _message_of(line: bytes) -> str:
+def message_of(line: bytes) -> str:
+    """A message's bytes as text; those that are not UTF-8 so that silver rejects them."""
     try:
         return line.decode()
     except UnicodeDecodeError:

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
@@ -29,6 +28,7 @@ from loaders.options import Command
 from loaders.options import places as _places
 
 if TYPE_CHECKING:
+    from loaders.load import Loader
     from loaders.page.live import LivePage
     from loaders.schedule import Tick
 
@@ -36,6 +36,17 @@ DEFAULT_MONTH = "month"
 TABLE_ROWS = 100
 DEFAULT_PAGE = "page"
 DEFAULT_PAGE_PORT = 8050
+
+
+def _from_kafka(command: Command) -> Command:
+    """The options of a load that reads Kafka and not the landing folder."""
+    source = click.option(
+        "--from", "kafka", metavar="KAFKA", help="Read Kafka, as in kafka://127.0.0.1:9092."
+    )
+    loss = click.option(
+        "--accept-loss", is_flag=True, help="Go on where Kafka has deleted messages unread."
+    )
+    return source(loss(command))
 
 
 def _every(name: str) -> Callable[[Command], Command]:
@@ -93,23 +104,31 @@ def simulate(out: Path, seed: int, days: int, items: int, lines: int, **faults: 
 @click.argument("month", type=click.Path(path_type=Path))
 @click.option("--speed", default="10", show_default=True, help="Event seconds a second, or max.")
 @click.option("--until", type=click.DateTime(), help="Event time to stop at.")
+@click.option("--to", metavar="KAFKA", help="Play into Kafka, as in kafka://127.0.0.1:9092.")
 @_places("landing")
-def play(month: Path, speed: str, until: datetime | None, landing: Path | None) -> None:
-    """Play a simulated month into the landing folder as its event clock passes."""
-    from loaders.playback import Month, only_player
+def play(
+    month: Path, speed: str, until: datetime | None, to: str | None, landing: Path | None
+) -> None:
+    """Play a simulated month into the landing folder, or Kafka, as its event clock passes."""
+    from loaders.playback import LandingSink, Month, Sink, only_player
     from loaders.playback import play as play_month
 
     settings = settings_from(landing=landing)
     stop = _stop_on_signals()
-    with only_player(settings.landing):
+    sink: Sink = LandingSink(settings.landing)
+    lock: AbstractContextManager[object] = nullcontext()
+    if to is None:
+        lock = only_player(settings.landing)
+    else:
+        _require_kafka()
+        from loaders.kafka.sink import KafkaSink
+
+        sink = KafkaSink(to)
+    with lock:
         clock = play_month(
-            Month(month),
-            settings.landing,
-            speed=_speed(speed),
-            until=until,
-            should_stop=stop.is_set,
+            Month(month), sink, speed=_speed(speed), until=until, should_stop=stop.is_set
         )
-    click.echo(f"played through {clock:%Y-%m-%d %H:%M:%S} into {settings.landing}")
+    click.echo(f"played through {clock:%Y-%m-%d %H:%M:%S} into {to or settings.landing}")
 
 
 @pos.command()
@@ -131,14 +150,19 @@ def replay(file: Path, fold: bool, limit: int | None, landing: Path | None) -> N
 
 @pos.command()
 @click.option("--once", is_flag=True, help="Load what has landed and stop.")
+@_from_kafka
 @_places("landing", "lakehouse")
-def load(once: bool, landing: Path | None, lakehouse: Path | None) -> None:
-    """Load what has landed into bronze, each file exactly once."""
-    from loaders.load import Loader
-
+def load(
+    once: bool,
+    kafka: str | None,
+    accept_loss: bool,
+    landing: Path | None,
+    lakehouse: Path | None,
+) -> None:
+    """Load what has landed, or what Kafka has, into bronze, each file or message exactly once."""
     settings = settings_from(landing, lakehouse)
     stop = _stop_on_signals()
-    with Loader(settings) as loader:
+    with _loader(settings, kafka, accept_loss=accept_loss, is_resident=not once) as loader:
         while True:
             report = loader.load()
             for warning in report.warnings:
@@ -147,34 +171,71 @@ def load(once: bool, landing: Path | None, lakehouse: Path | None) -> None:
                 click.echo(f"{feed}: {rows:,} rows")
             if once:
                 if report.is_empty:
-                    click.echo(f"nothing new in {settings.landing}")
+                    click.echo(f"nothing new in {kafka or settings.landing}")
                 return
             if stop.wait(0.5):
                 return
 
 
 @pos.command()
-@click.option("--once", is_flag=True, help="Load what has landed and stop.")
-@click.option("--landing", required=True, help="Landing folder, in a Unity Catalog volume.")
-@click.option("--checkpoints", type=click.Path(path_type=Path), required=True)
-@click.option("--schema", required=True, help="Schema of the bronze tables, as in main.bronze.")
-def stream(once: bool, landing: str, checkpoints: Path, schema: str) -> None:
-    """On Databricks: load what lands into Unity Catalog's bronze tables (databricks.yml)."""
-    from loaders.stream import PAUSE_SECONDS, Places, Stream, is_databricks
+@click.option("--once", is_flag=True, help="Take in what is there and stop.")
+@_from_kafka
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Seconds from one micro-batch to the next.",
+)
+@click.option("--batch", type=click.IntRange(min=1), help="Files or messages in one at most.")
+@click.option("--checkpoints", type=click.Path(path_type=Path), help="Spark's memory of it.")
+@click.option("--schema", help="On Databricks: catalog and schema of the bronze tables.")
+@click.option("--landing", help="Landing folder, a path of Spark's on Databricks [POS_LANDING].")
+@_places("lakehouse")
+def stream(
+    once: bool,
+    kafka: str | None,
+    accept_loss: bool,
+    every: float,
+    batch: int | None,
+    checkpoints: Path | None,
+    schema: str | None,
+    landing: str | None,
+    lakehouse: Path | None,
+) -> None:
+    """Load by Spark's Structured Streaming: what has landed, or Kafka, as `pos load` does."""
+    from loaders import stream_session
+    from loaders.stream import is_databricks
 
-    if not is_databricks():
-        raise UserError("this is not Databricks; what has landed is loaded here by: pos load")
-    from pyspark.sql import SparkSession
+    if accept_loss and kafka is None:
+        raise click.UsageError("--accept-loss is about Kafka; it goes with --from")
+    if is_databricks():
+        if checkpoints is None or schema is None or (landing is None and kafka is None):
+            raise click.UsageError("on Databricks it needs --checkpoints, --schema and --landing")
+        of = stream_session.input_of(str(landing), kafka, batch, accept_loss=accept_loss)
+        stream_session.on_databricks(of, checkpoints, schema, once=once, say=click.echo)
+        return
+    if schema is not None:
+        raise click.UsageError("--schema is for Databricks; here it is bronze in --lakehouse")
+    settings = settings_from(Path(landing) if landing else None, lakehouse)
+    of = stream_session.input_of(str(settings.landing), kafka, batch, accept_loss=accept_loss)
+    stop = _stop_on_signals()
+    taken = 0
 
-    loading = Stream(SparkSession.builder.getOrCreate(), Places(landing, checkpoints, schema))
-    # Until the job is cancelled, which kills it: nothing is lost or doubled by that.
-    while True:
-        for feed, files in loading.load().items():
-            if files:
-                click.echo(f"{feed}: {files:,} files")
-        if once:
+    def say(feed: str, number: int) -> None:
+        nonlocal taken
+        taken += number
+        click.echo(f"{feed}: {number:,} {'messages' if kafka else 'files'}")
+
+    with stream_session.opened(settings, of, checkpoints) as loading:
+        if not once:
+            loading.run(every, stop.is_set, say)
             return
-        time.sleep(PAUSE_SECONDS)
+        for feed, number in loading.load().items():
+            if number:
+                say(feed, number)
+        if not taken:
+            click.echo(f"nothing new in {kafka or settings.landing}")
 
 
 @pos.command()
@@ -229,6 +290,84 @@ def down(lakehouse: Path | None, port: int | None) -> None:
 
     stopped = engine.down(settings_from(None, lakehouse, port))
     click.echo("engine stopped" if stopped else "no engine was running")
+
+
+@pos.group()
+def kafka() -> None:
+    """A Kafka broker for this machine: loopback only, 512 MB; needs Java."""
+
+
+@kafka.command("up")
+@click.option(
+    "--kafka-port", type=int, help="Port, and the next one too [POS_KAFKA_PORT, or 9092]."
+)
+@_places("lakehouse")
+def kafka_up(kafka_port: int | None, lakehouse: Path | None) -> None:
+    """Start the lakehouse's broker; returns once it answers."""
+    from loaders.kafka import broker
+
+    _require_kafka()
+    running = broker.up(settings_from(None, lakehouse), kafka_port)
+    click.echo(f"kafka://127.0.0.1:{running.port} (pid {running.pid}), loopback only")
+
+
+@kafka.command("down")
+@_places("lakehouse")
+def kafka_down(lakehouse: Path | None) -> None:
+    """Stop the lakehouse's broker; its data stay."""
+    from loaders.kafka import broker
+
+    stopped = broker.down(settings_from(None, lakehouse))
+    click.echo("Kafka broker stopped" if stopped else "no Kafka broker was running")
+
+
+@kafka.command("status")
+@_places("lakehouse")
+def kafka_status(lakehouse: Path | None) -> None:
+    """Say whether the broker answers, what it has, and how much of that is loaded."""
+    _require_kafka()
+    from loaders.kafka.status import status_lines
+
+    for line in status_lines(settings_from(None, lakehouse)):
+        click.echo(line)
+
+
+@pos.group()
+def cluster() -> None:
+    """A Spark cluster on this machine: a master, two workers, loopback only; needs Java."""
+
+
+@cluster.command("up")
+@click.option(
+    "--cluster-port", type=int, help="Port, and the five behind it [POS_CLUSTER_PORT, or 7077]."
+)
+@_places("lakehouse")
+def cluster_up(cluster_port: int | None, lakehouse: Path | None) -> None:
+    """Start what of it does not run; returns once the master knows both workers."""
+    from loaders import spark_cluster
+
+    environment = spark_cluster.up(settings_from(None, lakehouse), cluster_port)
+    click.echo(f"use it by its environment: . {environment}")
+
+
+@cluster.command("down")
+@_places("lakehouse")
+def cluster_down(lakehouse: Path | None) -> None:
+    """Stop the lakehouse's cluster."""
+    from loaders import spark_cluster
+
+    stopped = spark_cluster.down(settings_from(None, lakehouse))
+    click.echo("Spark cluster stopped" if stopped else "no Spark cluster was running")
+
+
+@cluster.command("status")
+@_places("lakehouse")
+def cluster_status(lakehouse: Path | None) -> None:
+    """Say which of its parts live, and what runs on it."""
+    from loaders import spark_cluster
+
+    for line in spark_cluster.status_lines(settings_from(None, lakehouse)):
+        click.echo(line)
 
 
 @pos.command()
@@ -369,6 +508,7 @@ def page(out: Path, serve_port: int | None, every: float, lakehouse: Path | None
 
 @pos.command()
 @click.option("--once", is_flag=True, help="Take in all that has landed, build once, stop.")
+@_from_kafka
 @_page_beside
 @click.option(
     "--metrics-port",
@@ -385,6 +525,8 @@ def page(out: Path, serve_port: int | None, every: float, lakehouse: Path | None
 @_places("landing", "lakehouse", "port", "target")
 def run(
     once: bool,
+    kafka: str | None,
+    accept_loss: bool,
     page: Path | None,
     page_every: float,
     metrics_port: int | None,
@@ -403,8 +545,9 @@ def run(
     _warn_of_default_hash_key()
     stop = _stop_on_signals()
     figures, failed = Figures(), False
+    loader = _loader(settings, kafka, accept_loss=accept_loss, is_resident=not once)
     with (
-        Schedule(settings) as schedule,
+        Schedule(settings, loader) as schedule,
         View(Console()) as view,
         _live_page(settings, page, page_every, view.say) as live,
         measured(settings, metrics_port, metrics_file, view.say) as measure,
@@ -542,6 +685,32 @@ def _text_of(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
+
+
+def _require_kafka() -> None:
+    from loaders.kafka.client import require_client
+
+    require_client()
+
+
+def _loader(
+    settings: Settings, kafka: str | None, *, accept_loss: bool, is_resident: bool
+) -> Loader:
+    """What loads from Kafka, or from the landing folder, or watches what others load."""
+    from loaders.watch import BRONZE, BronzeWatch
+
+    if kafka == BRONZE and not accept_loss:
+        return BronzeWatch(settings)
+    if kafka is None:
+        if accept_loss:
+            raise click.UsageError("--accept-loss is about Kafka; it goes with --from")
+        from loaders.load import Loader
+
+        return Loader(settings)
+    _require_kafka()
+    from loaders.kafka.load import KafkaLoader
+
+    return KafkaLoader(settings, kafka, accept_loss=accept_loss, is_resident=is_resident)
 
 
 def _tell_aside(text: str) -> None:

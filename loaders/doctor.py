@@ -32,7 +32,7 @@ from loaders.freshness import freshness_of, plain
 from loaders.java import java_home_or_advice
 from loaders.journal import entries
 from loaders.landing import FEEDS, MESSAGES, scan
-from loaders.load import application, ledger_of, plan_path
+from loaders.load import last_number, ledger_of, plan_path
 from loaders.points import points_of
 from loaders.servers import listens
 from loaders.unfinished import unfinished
@@ -351,7 +351,7 @@ def _lag(settings: Settings) -> Iterator[Finding]:
     bronze = settings.table("bronze", MESSAGES)
     if DeltaTable.is_deltatable(str(path)) and DeltaTable.is_deltatable(str(bronze)):
         table = DeltaTable(str(bronze))
-        received = table.transaction_version(application(MESSAGES)) or 0
+        received = last_number(settings, MESSAGES)
         books = DeltaTable(str(path)).to_pyarrow_table(
             columns=["_ingest_id"], filters=[("source", "=", MESSAGES)]
         )

@@ -44,6 +44,8 @@ PLACES = (
     "page.before_sweep",
     "redrive.before_commit",
     "redrive.after_commit",
+    "stream.before_commit",
+    "stream.after_commit",
 )
 
 _reached: Counter[str] = Counter()

@@ -1,8 +1,9 @@
-"""The two jars that Delta needs on Apache Spark beyond the pyspark wheel, pinned by hash.
+"""Jars from a Maven repository, pinned by hash: those that Delta needs on Apache Spark.
 
 Apart from the session, because they are fetched at installation and not when a build starts.
 Spark's own way (`spark.jars.packages`) resolves 34 jars at every start of a session; what we use of
-them is in these two and in the wheel. Run as a program: ``python -m loaders.jars``.
+them is in these two and in the wheel. Run as a program: ``python -m loaders.jars``. Kafka's broker
+is fetched the same way (`loaders/kafka/broker.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from loaders.java import java_home_or_advice
 
 DEFAULT_FOLDER = "jars"
 FETCH_SECONDS = 300
-AGAIN = "then fetch it again: python -m loaders.jars"
+AGAIN = "python -m loaders.jars"
 
 
 @dataclass(frozen=True)
@@ -63,36 +65,40 @@ def jars_folder(project: Path) -> Path:
     return Path(os.environ.get("POS_JARS") or project / DEFAULT_FOLDER).absolute()
 
 
-def fetch(folder: Path) -> list[Path]:
+def fetch(
+    folder: Path, jars: Sequence[Jar] = JARS, *, of: str = "Spark", again: str = AGAIN
+) -> list[Path]:
     """Make sure that every jar lies in ``folder`` with the right bytes; returns their paths.
 
     Without network when all are there. :class:`UserError` for a jar that cannot be fetched or is
-    not the one expected, and for another version beside it: Spark would load both.
+    not the one expected, and for another version beside it: whose they are (``of``) would load
+    both. ``again`` is the command that fetches them.
     """
-    _refuse_other_versions(folder)
-    missing = [jar for jar in JARS if not (folder / jar.file_name).exists()]
+    _refuse_other_versions(folder, jars, of)
+    missing = [jar for jar in jars if not (folder / jar.file_name).exists()]
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         # In the same folder, so that a jar appears by rename: whole, or not at all.
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
-            _retrieve(missing, Path(scratch))
+            _retrieve(missing, Path(scratch), of)
             for jar in missing:
                 fetched = Path(scratch) / jar.file_name
                 _verify(jar, fetched, "whatever answered is no honest Maven repository")
                 fetched.replace(folder / jar.file_name)
-    for jar in JARS:
-        _verify(jar, folder / jar.file_name, f"remove it from {folder}; {AGAIN}")
-    return [folder / jar.file_name for jar in JARS]
+    for jar in jars:
+        advice = f"remove it from {folder}; then fetch it again: {again}"
+        _verify(jar, folder / jar.file_name, advice)
+    return [folder / jar.file_name for jar in jars]
 
 
-def _refuse_other_versions(folder: Path) -> None:
-    expected = {jar.file_name for jar in JARS}
-    for jar in JARS:
+def _refuse_other_versions(folder: Path, jars: Sequence[Jar], of: str) -> None:
+    expected = {jar.file_name for jar in jars}
+    for jar in jars:
         prefix = jar.artifact.split("_")[0]
         for path in folder.glob(f"{prefix}[-_]*.jar"):
             if path.name not in expected:
                 raise UserError(
-                    f"{path} is another version of {jar.file_name}; Spark would load both. "
+                    f"{path} is another version of {jar.file_name}; {of} would load both. "
                     f"Remove it, or name another folder in POS_JARS"
                 )
 
@@ -106,7 +112,7 @@ def _verify(jar: Jar, path: Path, advice: str) -> None:
         )
 
 
-def _retrieve(jars: list[Jar], folder: Path) -> None:
+def _retrieve(jars: Sequence[Jar], folder: Path, of: str) -> None:
     """Download ``jars`` into ``folder`` with the Ivy that is part of pyspark.
 
     Ivy knows the usual repository, and Java the machine's proxy and certificates (JAVA_TOOL_OPTIONS
@@ -115,9 +121,10 @@ def _retrieve(jars: list[Jar], folder: Path) -> None:
     module = folder / "ivy.xml"
     module.write_text(_ivy_module(jars))
     command = [
-        *(str(java_home_or_advice() / "bin" / "java"), "-cp", str(_ivy())),
+        *(str(java_home_or_advice(f"Apache {of}") / "bin" / "java"), "-cp", str(_ivy())),
         *("org.apache.ivy.Main", "-ivy", str(module), "-cache", str(folder / "cache")),
-        *("-retrieve", f"{folder}/[artifact]-[revision].[ext]", "-types", "jar", "-warn"),
+        *("-retrieve", f"{folder}/[artifact]-[revision].[ext]", "-types", "jar", "bundle"),
+        "-warn",
     ]
     try:
         done = subprocess.run(
@@ -137,7 +144,7 @@ def _retrieve(jars: list[Jar], folder: Path) -> None:
             )
 
 
-def _ivy_module(jars: list[Jar]) -> str:
+def _ivy_module(jars: Sequence[Jar]) -> str:
     dependencies = "".join(
         f'<dependency org="{jar.group}" name="{jar.artifact}" rev="{jar.version}"'
         f' transitive="false" conf="default->master"/>'

@@ -1,4 +1,4 @@
-"""Is there a Java that Apache Spark can run on? Apart, because fetching jars asks it as well."""
+"""Is there a Java that Spark or Kafka can run on? Apart, because fetching jars asks it as well."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ADVICE = (
 )
 
 
-def java_home_or_advice() -> Path:
-    """The folder whose ``bin/java`` Spark will use; :class:`UserError` says how to install one.
+def java_home_or_advice(needed_by: str = "Apache Spark") -> Path:
+    """The folder whose ``bin/java`` will be used; :class:`UserError` says how to install one.
 
     Looks where Spark looks: JAVA_HOME, then the PATH.
     """
@@ -26,13 +26,13 @@ def java_home_or_advice() -> Path:
     program = str(Path(home, "bin", "java")) if home else shutil.which("java")
     if program is None:
         raise UserError(
-            f"Apache Spark needs Java {OLDEST_JAVA} or newer, and there is none; {ADVICE}"
+            f"{needed_by} needs Java {OLDEST_JAVA} or newer, and there is none; {ADVICE}"
         )
     version = _version_of(program)
     if version < OLDEST_JAVA:
         found = f"is version {version}" if version else "does not run"
         raise UserError(
-            f"Apache Spark needs Java {OLDEST_JAVA} or newer, but {program} {found}; {ADVICE}"
+            f"{needed_by} needs Java {OLDEST_JAVA} or newer, but {program} {found}; {ADVICE}"
         )
     return Path(program).resolve().parent.parent
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -54,20 +55,28 @@ ROW_GROUP_ROWS = 65_536
 ATTEMPTS = 5
 
 
+class Arrival(NamedTuple):
+    """Something that was loaded: of which feed, when it landed (ns since 1970), and its name."""
+
+    feed: str
+    landed_ns: int
+    source: str
+
+
 @dataclass
 class LoadReport:
-    """What one call of the load did: rows by feed, files with their landing times, warnings."""
+    """What one call of the load did: rows by feed, what arrived when, warnings."""
 
     rows: dict[str, int] = field(default_factory=dict)
     commits: dict[str, list[int]] = field(default_factory=dict)  # their numbers, by feed
-    files: list[LandedFile] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     is_partial: bool = False  # more has landed than was asked for
 
     @property
     def is_empty(self) -> bool:
         """True when nothing new had landed."""
-        return not self.files
+        return not self.arrivals
 
 
 class Loader:
@@ -99,8 +108,8 @@ class Loader:
                 self._done[feed] = ledger_of(self._settings, feed)
                 if begun := begun_of(self._settings, feed):
                     self._begun[feed] = begun
+                self.commits[feed] = last_number(self._settings, feed)
                 self._finish_interrupted(feed)
-                self.commits[feed] = self._last_ingest_id(feed)
             landings = [_latest_landing_us(self._settings.table("bronze", feed)) for feed in FEEDS]
             self._latest_us = _latest(*landings)
         except BaseException:
@@ -210,35 +219,37 @@ class Loader:
         places: tuple[int, ...] = (),
     ) -> Plan:
         """The next commit to a bronze table, written down."""
-        number = self._last_ingest_id(feed) + 1
+        number = self.commits[feed] + 1
         plan = Plan(feed, number, datetime.now(UTC), floor_us, files, part, places)
         reach("load.before_plan")
         write_atomically(plan_path(self._settings, feed), plan.to_json())
         return plan
 
     def _commit(self, plan: Plan, report: LoadReport | None = None) -> None:
-        path = self._settings.table("bronze", plan.feed)
         read: list[LandedFile] = []
         if plan.places:
-            table = rows_again(plan, open_table(path))
+            table = rows_again(plan, open_table(self._settings.table("bronze", plan.feed)))
         else:
             try:
                 table, read = rows_of_files(plan, self._settings.landing)
             except ReplacedError:
                 plan_path(self._settings, plan.feed).unlink()
                 return
+        self._append(plan, table)
+        self._close(plan, read)
+        if report is not None:
+            arrivals = [Arrival(plan.feed, file.modified_ns, file.path) for file in plan.files]
+            enter(report, plan, table, arrivals)
+
+    def _append(self, plan: Plan, table: pa.Table, positions: Iterable[Transaction] = ()) -> None:
+        """One commit: rows, its number, and what else must move with them or not at all."""
+        number = Transaction(application(plan.feed), plan.ingest_id)
         reach("load.before_commit")
-        _append(path, table, plan)
+        path = self._settings.table("bronze", plan.feed)
+        _commit(path, table, [number, *positions])
         reach("load.after_commit")
         self.commits[plan.feed] = plan.ingest_id
         self._latest_us = _latest(self._latest_us, _as_us(pc.max(table["landed_at"])))
-        self._close(plan, read)
-        if report is not None:
-            report.rows[plan.feed] = report.rows.get(plan.feed, 0) + table.num_rows
-            report.commits.setdefault(plan.feed, []).append(plan.ingest_id)
-            report.files.extend(plan.files)
-            if "defect" in table.column_names:
-                report.warnings.extend(_defects(table))
 
     def _close(self, plan: Plan, read: Iterable[LandedFile] = ()) -> None:
         if plan.part is not None and not plan.part.is_last:
@@ -267,9 +278,13 @@ class Loader:
         if not path.exists():
             return
         plan = Plan.from_json(path.read_bytes())
-        if self._last_ingest_id(feed) >= plan.ingest_id:
+        table = open_table(self._settings.table("bronze", feed))
+        if (table.transaction_version(application(feed)) or 0) >= plan.ingest_id:
             self._close(plan)
         else:
+            if self.commits[feed] >= plan.ingest_id:  # a stream has taken the number since
+                plan = replace(plan, ingest_id=self.commits[feed] + 1)
+                write_atomically(path, plan.to_json())
             self._commit(plan)
         self.finished.append(plan)
 
@@ -282,10 +297,6 @@ class Loader:
                 f"it is in bronze up to line {part.next_line - 1}"
             )
             begun_path(self._settings, feed).unlink(missing_ok=True)
-
-    def _last_ingest_id(self, feed: str) -> int:
-        table = open_table(self._settings.table("bronze", feed))
-        return table.transaction_version(application(feed)) or 0
 
     def _mend_ledger(self, feed: str) -> None:
         """Cut off a line that a kill left half written; its plan still stands."""
@@ -354,8 +365,8 @@ def begun_of(settings: Settings, feed: str) -> tuple[LandedFile, Part] | None:
     return LandedFile(**begun["file"]), Part(**begun["part"])
 
 
-def _append(path: Path, table: pa.Table, plan: Plan) -> None:
-    """Append the rows of a plan in one commit that carries its number."""
+def _commit(path: Path, table: pa.Table, transactions: list[Transaction]) -> None:
+    """Append rows in one commit that carries the numbers; :class:`UserError` if Delta will not."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             write_deltalake(
@@ -363,9 +374,7 @@ def _append(path: Path, table: pa.Table, plan: Plan) -> None:
                 table,
                 mode="append",
                 writer_properties=WriterProperties(max_row_group_size=ROW_GROUP_ROWS),
-                commit_properties=CommitProperties(
-                    app_transactions=[Transaction(application(plan.feed), plan.ingest_id)]
-                ),
+                commit_properties=CommitProperties(app_transactions=transactions),
             )
             return
         except CommitFailedError as error:
@@ -402,6 +411,20 @@ def begun_path(settings: Settings, feed: str) -> Path:
     return settings.state / f"{feed}.begun.json"
 
 
+def last_number(settings: Settings, feed: str) -> int:
+    """The number of the last commit to a bronze table, by whichever loader.
+
+    That of a commit without rows is only known to Delta as ours; the commits of `pos stream` are
+    not ours, and known by their rows, of which the log has the largest number.
+    """
+    table = open_table(settings.table("bronze", feed))
+    ours = table.transaction_version(application(feed)) or 0
+    files = pa.table(table.get_add_actions(flatten=True))
+    if "max.ingest_id" not in files.column_names:
+        return ours
+    return max(ours, pc.max(files["max.ingest_id"]).as_py() or 0)
+
+
 def _latest_landing_us(path: Path) -> int | None:
     """The latest ``landed_at`` of a bronze table, from the files that may hold it.
 
@@ -429,6 +452,15 @@ def _latest(*landings: int | None) -> int | None:
 def application(feed: str) -> str:
     """The name under which Delta knows the commits of the load to ``feed``."""
     return f"pos-load/{feed}"
+
+
+def enter(report: LoadReport, plan: Plan, table: pa.Table, arrivals: Iterable[Arrival]) -> None:
+    """Enter one commit and its rows into the report of the call."""
+    report.rows[plan.feed] = report.rows.get(plan.feed, 0) + table.num_rows
+    report.commits.setdefault(plan.feed, []).append(plan.ingest_id)
+    report.arrivals.extend(arrivals)
+    if "defect" in table.column_names:
+        report.warnings.extend(_defects(table))
 
 
 def _defects(table: pa.Table) -> list[str]:

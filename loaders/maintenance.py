@@ -15,7 +15,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from loaders import engine, turns
+from loaders import engine, turns, writers
 from loaders.catalog import tables_on_disk
 from loaders.config import Settings
-from loaders.errors import first_line
+from loaders.errors import UserError, first_line
 from loaders.failpoints import reach
 from loaders.files import only_holder
 
@@ -212,13 +212,19 @@ class Maintenance:
         seen = self._seen.setdefault(path, _Seen(0, 0.0))
         seen.again_at = started + self._look_seconds
         try:
-            table = DeltaTable(str(path))
-            seen.version = table.version()
-            self._set_properties(table, upkeep)
-            self._merge_files(table, upkeep, is_idle=is_idle)
-            self._cut_log(table, path, upkeep)
-            self._remove_files(table, path, seen, upkeep, by_times=is_by_hand)
-            seen.version = table.version()
+            with ExitStack() as stack:
+                if name.startswith("bronze."):
+                    try:
+                        stack.enter_context(writers.streaming(self._settings))
+                    except UserError:  # Spark commits there: theirs to keep, and nobody's beside it
+                        return upkeep
+                table = DeltaTable(str(path))
+                seen.version = table.version()
+                self._set_properties(table, upkeep)
+                self._merge_files(table, upkeep, is_idle=is_idle)
+                self._cut_log(table, path, upkeep)
+                self._remove_files(table, path, seen, upkeep, by_times=is_by_hand)
+                seen.version = table.version()
         except Exception as error:
             upkeep.problem = first_line(error)
         upkeep.seconds = time.monotonic() - started

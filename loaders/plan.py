@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -175,7 +175,8 @@ def rows_of_contents(plan: Plan, contents: Iterable[tuple[LandedFile, bytes]]) -
         columns = rows_of(plan.feed, data, plan.part or BEGINNING)
         columns["source_file"] = [printable(file.path)] * len(columns["source_line"])
         landed_us = plan.landed_us(file.modified_ns // 1_000)
-        tables.append(_received(plan, columns, first_line, landed_us))
+        landed = [landed_us] * len(columns["source_line"])
+        tables.append(received(plan, columns, first_line, landed))
         first_line += tables[-1].num_rows
     return pa.concat_tables(tables) if tables else SCHEMAS[plan.feed].empty_table()
 
@@ -190,11 +191,16 @@ def rows_again(plan: Plan, table: DeltaTable) -> pa.Table:
     columns["redrive_of_ingest_id"] = rows["ingest_id"]
     columns["redrive_of_ingest_line"] = rows["ingest_line"]
     received_us = (plan.received_at - EPOCH) // timedelta(microseconds=1)
-    return _received(plan, columns, 1, plan.landed_us(received_us))
+    return received(plan, columns, 1, [plan.landed_us(received_us)] * rows.num_rows)
 
 
-def _received(plan: Plan, columns: Mapping[str, Any], first_line: int, landed_us: int) -> pa.Table:
-    """``columns`` as rows of the plan's commit; of the others, all are null but its receipt."""
+def received(
+    plan: Plan, columns: Mapping[str, Any], first_line: int, landed_us: Sequence[int]
+) -> pa.Table:
+    """``columns`` as rows of the plan's commit; of the others, all are null but its receipt.
+
+    ``landed_us`` has when each row landed, in microseconds since 1970.
+    """
     schema = SCHEMAS[plan.feed]
     count = len(columns["source_line"])
     receipt = {
@@ -202,7 +208,7 @@ def _received(plan: Plan, columns: Mapping[str, Any], first_line: int, landed_us
         # The order of arrival within the commit: who came first must not hang on file names.
         "ingest_line": list(range(first_line, first_line + count)),
         "received_at": [plan.received_at] * count,
-        "landed_at": [landed_us] * count,
+        "landed_at": landed_us,
     }
     known = {**dict.fromkeys(schema.names, [None] * count), **columns, **receipt}
     return pa.table({name: known[name] for name in schema.names}, schema=schema)

@@ -1,8 +1,9 @@
-"""The playback: put a simulated month into the landing folder as its event clock passes.
+"""The playback: put a simulated month where a POS would send it, as its event clock passes.
 
 The clock runs ``speed`` times as fast as the wall's. What was sent in one slot of the clock becomes
 one file per POS. Each slot is written down before it is published, so a killed playback publishes
-the same slot again, with the same names and bytes, and goes on.
+the same slot again, with the same names and bytes, and goes on. Kafka takes a slot in one
+transaction (`loaders/kafka/sink.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -50,25 +51,34 @@ class Progress:
 
     def save(self, landing: Path) -> None:
         """Write the state atomically, and wait for the disk."""
+        write_atomically(landing / STATE_NAME, self.to_json())
+
+    def to_json(self) -> bytes:
+        """The progress as it is remembered."""
         document = {
             "month": self.month,
             "published_through": self.published_through.isoformat(),
             "publishing_through": self.publishing_through.isoformat(),
         }
-        write_atomically(landing / STATE_NAME, json.dumps(document).encode())
+        return json.dumps(document).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Progress:
+        """The progress that :meth:`to_json` wrote."""
+        document = json.loads(data)
+        return cls(
+            document["month"],
+            datetime.fromisoformat(document["published_through"]),
+            datetime.fromisoformat(document["publishing_through"]),
+        )
 
 
 def progress_of(landing: Path) -> Progress | None:
     """The state of the playback into ``landing``, or ``None`` if there was none."""
     try:
-        document = json.loads((landing / STATE_NAME).read_bytes())
+        return Progress.from_json((landing / STATE_NAME).read_bytes())
     except FileNotFoundError:
         return None
-    return Progress(
-        document["month"],
-        datetime.fromisoformat(document["published_through"]),
-        datetime.fromisoformat(document["publishing_through"]),
-    )
 
 
 class Month:
@@ -126,6 +136,53 @@ class Month:
                 yield f"{pos}/changes/{name}.json", ("\n".join(lines) + "\n").encode()
 
 
+class Sink(Protocol):
+    """Where a month is played to, and what remembers how far: a landing folder, or Kafka."""
+
+    def progress(self) -> Progress | None:
+        """How far the playback has come, or ``None`` if there was none."""
+
+    def publish(self, month: Month, progress: Progress) -> None:
+        """Publish what is between ``progress``'s two times, and remember that; each of it once,
+        whatever was published of it before a kill."""
+
+    def refusal(self) -> str:
+        """What to say where the sink holds the playback of another month."""
+
+
+class LandingSink:
+    """A landing folder: one file per POS and slot, and a state file beside them."""
+
+    def __init__(self, landing: Path) -> None:
+        self._landing = landing
+
+    def progress(self) -> Progress | None:
+        """As the state file has it."""
+        return progress_of(self._landing)
+
+    def publish(self, month: Month, progress: Progress) -> None:
+        """Put down the slot's files; the slot is written down before."""
+        reach("play.before_slot_is_planned")
+        progress.save(self._landing)
+        slot = Slot(progress.published_through, progress.publishing_through)
+        reach("play.before_slot_is_published")
+        for path, data in month.files_of(slot):
+            # Published before a kill: putting it down again would be a second delivery.
+            if not (self._landing / path).exists():
+                publish(self._landing / path, data)
+                reach("play.between_files")
+        progress.published_through = progress.publishing_through
+        reach("play.before_slot_is_done")
+        progress.save(self._landing)
+
+    def refusal(self) -> str:
+        """Name the folder, and what mixes the two."""
+        return (
+            f"{self._landing} holds the playback of another month; choose another landing folder "
+            f"(--landing or POS_LANDING), or remove {self._landing / STATE_NAME} to mix them"
+        )
+
+
 def only_player(landing: Path) -> AbstractContextManager[TextIO]:
     """The lock of whoever plays into ``landing``; :class:`UserError` when somebody does."""
     return only_holder(landing / "_playback.lock", doing="playing")
@@ -133,28 +190,27 @@ def only_player(landing: Path) -> AbstractContextManager[TextIO]:
 
 def play(
     month: Month,
-    landing: Path,
+    to: Path | Sink,
     *,
     speed: float | None,
     until: datetime | None = None,
     on_slot: Callable[[datetime], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> datetime:
-    """Publish the month into ``landing`` from where an earlier playback stopped.
+    """Publish the month into a landing folder or another sink, from where an earlier playback
+    stopped.
 
     ``speed`` is event seconds per wall second, ``None`` as fast as it goes. Stops at ``until``
     (event time; default the month's end) or, between two slots, once ``should_stop()``. Returns
-    the event clock reached. Raises :class:`UserError` when ``landing`` belongs to another month.
+    the event clock reached. Raises :class:`UserError` when ``to`` belongs to another month.
     """
-    progress = progress_of(landing) or Progress(month.identity, month.starts_at, month.starts_at)
+    sink = LandingSink(to) if isinstance(to, Path) else to
+    progress = sink.progress() or Progress(month.identity, month.starts_at, month.starts_at)
     if progress.month != month.identity:
-        raise UserError(
-            f"{landing} holds the playback of another month; choose another landing folder "
-            f"(--landing or POS_LANDING), or remove {landing / STATE_NAME} to mix them"
-        )
+        raise UserError(sink.refusal())
     end = min(until or month.ends_at, month.ends_at)
     if progress.publishing_through > progress.published_through:
-        _publish(month, landing, progress)
+        sink.publish(month, progress)
     clock_start, wall_start = progress.published_through, time.monotonic()
     while progress.published_through < end and not should_stop():
         if speed is None:
@@ -163,25 +219,10 @@ def play(
             time.sleep(SLOT_SECONDS)
             through = clock_start + timedelta(seconds=(time.monotonic() - wall_start) * speed)
         progress.publishing_through = min(through, end)
-        reach("play.before_slot_is_planned")
-        progress.save(landing)
-        _publish(month, landing, progress)
+        sink.publish(month, progress)
         if on_slot:
             on_slot(progress.published_through)
     return progress.published_through
-
-
-def _publish(month: Month, landing: Path, progress: Progress) -> None:
-    slot = Slot(progress.published_through, progress.publishing_through)
-    reach("play.before_slot_is_published")
-    for path, data in month.files_of(slot):
-        # Published before a kill: putting it down again would be a second delivery.
-        if not (landing / path).exists():
-            publish(landing / path, data)
-            reach("play.between_files")
-    progress.published_through = progress.publishing_through
-    reach("play.before_slot_is_done")
-    progress.save(landing)
 
 
 def _time(text: str) -> datetime:

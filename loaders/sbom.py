@@ -22,6 +22,10 @@ from typing import Any
 from loaders.errors import UserError
 from loaders.files import write_atomically
 from loaders.jars import JARS, jars_folder
+from loaders.kafka.broker import FOLDER as BROKER_FOLDER
+from loaders.kafka.broker import pinned_jars
+from loaders.kafka.streaming import CONNECTOR_JARS
+from loaders.kafka.streaming import FOLDER as CONNECTOR_FOLDER
 
 NOT_STATED = "not stated"
 
@@ -101,14 +105,17 @@ def _environment(project: Path, python: str) -> dict[str, Any]:
 
 
 def _jars(project: Path) -> Iterator[Path]:
-    """Our two, where they have been fetched, and those in pyspark's wheel."""
-    for jar in JARS:
-        path = jars_folder(project) / jar.file_name
-        if path.exists():
-            yield path
+    """Those that are pinned, where they have been fetched, and those in pyspark's wheel; each once,
+    by its name."""
+    folder = jars_folder(project)
+    pinned = [folder / jar.file_name for jar in JARS]
+    pinned += [folder / CONNECTOR_FOLDER / jar.file_name for jar in CONNECTOR_JARS]
+    pinned += [folder / BROKER_FOLDER / jar.file_name for jar in pinned_jars()]
     found = importlib.util.find_spec("pyspark")
     if found and found.origin:
-        yield from sorted((Path(found.origin).parent / "jars").glob("*.jar"))
+        pinned += sorted((Path(found.origin).parent / "jars").glob("*.jar"))
+    by_name = {path.name: path for path in reversed(pinned) if path.exists()}
+    yield from (by_name[name] for name in sorted(by_name))
 
 
 def _coordinates(jar: Path) -> dict[str, str]:

@@ -19,8 +19,8 @@ from loaders.errors import first_line
 from loaders.files import only_holder
 from loaders.freshness import Freshness, freshness_of
 from loaders.journal import Journal
-from loaders.landing import MESSAGES, feed_of
-from loaders.load import Loader, LoadReport
+from loaders.landing import MESSAGES
+from loaders.load import Arrival, Loader, LoadReport
 from loaders.maintenance import Maintenance, Upkeep
 from loaders.points import Point, Points
 from loaders.retention import days_from_environment, replace_numbers
@@ -29,8 +29,6 @@ from loaders.warehouse import BuildReport, Warehouse
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-    from loaders.landing import LandedFile
 
 # The first build makes all, seeds included, and tests it; the next only what new data change.
 FULL_BUILD = ("build", "--exclude", "resource_type:unit_test", "tag:full")
@@ -89,10 +87,12 @@ class Schedule:
     """Loads and builds one lakehouse. A context manager: it holds the loader's and the schedule's
     lock, has the engine up and dbt parsed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, loader: Loader | None = None) -> None:
+        """``loader`` is what it loads by, if not from the landing folder."""
         self._settings = settings
+        self._loader = loader or Loader(settings)
         self._stack = ExitStack()
-        self._unbuilt: list[LandedFile] = []
+        self._unbuilt: list[Arrival] = []
         self._has_more = False  # landed and not loaded yet
         self.full_build_is_due = (
             True  # until one has succeeded: whatever an earlier run left unbuilt
@@ -109,6 +109,7 @@ class Schedule:
         self._points = Points(settings)
         self._employee_days = days_from_environment()
         self._retention_at = 0.0
+        self._is_alone = False
 
     def __enter__(self) -> Schedule:
         try:
@@ -117,7 +118,7 @@ class Schedule:
             refuse_unfinished(self._settings)
             self._journal = Journal(self._settings)
             self._stack.callback(self._journal.close)
-            self._loader = self._stack.enter_context(Loader(self._settings))
+            self._stack.enter_context(self._loader)
             if self._settings.target == "local":
                 self._stack.enter_context(writers.beside_others(self._settings))
             self._attach_engine()
@@ -147,7 +148,7 @@ class Schedule:
         a restore point if one is due: so that what new code does can be undone."""
         load = self._loader.load(batch_bytes=BUILD_BYTES, batches=1)
         self._has_more = load.is_partial
-        self._unbuilt.extend(load.files)
+        self._unbuilt.extend(load.arrivals)
         tick = Tick(load, None)
         self._keep_point(tick)
         is_due = bool(self._unbuilt) or self.full_build_is_due
@@ -183,14 +184,14 @@ class Schedule:
 
     def _build_tables(self) -> tuple[BuildReport, list[float]]:
         """Build what has arrived; the report, and how old the files were that are built now."""
-        arrived = {feed_of(file.path) for file in self._unbuilt}
+        arrived = {arrival.feed for arrival in self._unbuilt}
         short_build = CHANGES_BUILD if arrived == {MESSAGES} else SHORT_BUILD
         report = self._invoke(FULL_BUILD if self.full_build_is_due else short_build)
         if not report.succeeded:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             return report, []
         built_at = time.time()
-        lags = [built_at - file.modified_ns / 1e9 for file in self._unbuilt]
+        lags = [built_at - arrival.landed_ns / 1e9 for arrival in self._unbuilt]
         self._unbuilt.clear()
         self._marts_are_stale = not self.full_build_is_due  # which has made them too
         if self.full_build_is_due:
@@ -233,7 +234,7 @@ class Schedule:
         lines: list[tuple[str, dict[str, object]]] = []
         load = tick.load
         for feed, commits in load.commits.items():
-            files = [file.path for file in load.files if feed_of(file.path) == feed]
+            files = [arrival.source for arrival in load.arrivals if arrival.feed == feed]
             said = {"feed": feed, "ingest_ids": [commits[0], commits[-1]], "rows": load.rows[feed]}
             lines.append(("loaded", {**said, "files": len(files), "last_file": files[-1]}))
         lines += [("warned", {"warning": warning}) for warning in load.warnings]
@@ -301,7 +302,11 @@ class Schedule:
             from loaders import catalog, spark
 
             session = spark.session(self._settings)
-            writers.hold_in_jvm(session, self._settings)
+            if spark.is_in_this_process(session):
+                writers.hold_in_jvm(session, self._settings)
+            elif not self._is_alone:  # a cluster's executors come and go: this process holds it
+                self._stack.enter_context(writers.alone(self._settings))
+                self._is_alone = True
             catalog.register(session, self._settings.lakehouse)
 
 

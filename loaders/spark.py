@@ -46,6 +46,11 @@ def session(settings: Settings, more: Mapping[str, str] | None = None) -> SparkS
         ) from error
 
 
+def is_in_this_process(session: SparkSession) -> bool:
+    """True where the session has no cluster, and its driver does all the work."""
+    return str(session.sparkContext.master).startswith("local")
+
+
 def parameters(settings: Settings) -> dict[str, str]:
     """The profile's Spark settings, with its relative folders made absolute."""
     import yaml
@@ -57,6 +62,7 @@ def parameters(settings: Settings) -> dict[str, str]:
     templates = Environment()
     templates.globals["env_var"] = os.environ.get
     rendered = {name: templates.from_string(str(value)).render() for name, value in stated.items()}
-    rendered["spark.driver.extraClassPath"] = str(jars_folder(settings.project) / "*")
+    for name in ("spark.driver.extraClassPath", "spark.executor.extraClassPath"):
+        rendered[name] = str(jars_folder(settings.project) / "*")
     rendered["spark.sql.warehouse.dir"] = str(settings.state / "spark-warehouse")
     return rendered

@@ -11,6 +11,7 @@ from loaders.catalog import tables_on_disk
 from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.freshness import freshness_of
+from loaders.kafka import broker as kafka
 from loaders.landing import FEEDS, printable, scan
 from loaders.load import begun_of, ledger_of, open_table
 from loaders.redrive import has_quarantine, waiting_lines
@@ -39,6 +40,8 @@ def status_lines(settings: Settings) -> Iterator[Line]:
         )
     if serving := server.running(settings):
         yield Line(f"SQL server: 127.0.0.1:{serving.port}, pid {serving.pid}")
+    if broker := kafka.running(settings):
+        yield Line(f"Kafka broker: 127.0.0.1:{broker.port}, pid {broker.pid}; see pos kafka status")
     yield Line(f"lakehouse: {settings.lakehouse}")
     for schema, name, path in tables_on_disk(settings.lakehouse):
         try:

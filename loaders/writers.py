@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from loaders.config import Settings
 from loaders.errors import UserError
+from loaders.files import only_holder
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -39,10 +40,9 @@ PAUSE = 1.0  # each try leaves a small file behind
 def hold_in_jvm(session: SparkSession, settings: Settings) -> None:
     """Keep all others out until the JVM of this classic Spark session ends.
 
-    :class:`UserError` where another process writes.
+    :class:`UserError` where another process writes. Only of a session whose executor is this
+    process: a cluster would take the lock wherever it runs the statement.
     """
-    if not str(session.sparkContext.master).startswith("local"):
-        return  # its files lie where many machines write, and Delta's rules for that place hold
     folder = _folder(settings)
     for old in folder.glob("LOG.old.*"):
         old.unlink(missing_ok=True)
@@ -75,6 +75,17 @@ def alone(settings: Settings) -> Iterator[None]:
     :class:`UserError` where another process writes.
     """
     with _locked(settings, fcntl.F_WRLCK):
+        yield
+
+
+@contextmanager
+def streaming(settings: Settings, patience: float = 0.0) -> Iterator[None]:
+    """Write bronze by a stream of Spark's, or do what must not be done beside one.
+
+    :class:`UserError` where the other is at it and still is after ``patience`` seconds. Loaders are
+    kept apart by their own lock; this one is for the upkeep of bronze.
+    """
+    with only_holder(settings.state / "stream.lock", doing="streaming", patience=patience):
         yield
 
 

@@ -1,6 +1,7 @@
 """The engines that tests share: one each for the whole run, started by the first that needs it.
 
-Spark's tests need a Java; without one they are skipped, saying how to install it.
+Spark's tests need a Java; without one they are skipped, saying how to install it. And what tests
+measure, which they are told by the fixture `figures`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,27 @@ from loaders.errors import UserError
 from loaders.jars import fetch, jars_folder
 from loaders.java import java_home_or_advice
 from tests.builds.worlds import Station, World
+from tests.faults.figures import Figures
 from tests.scale import IS_ALL
 from tests.worlds import ResidentDbt
+
+FIGURES = pytest.StashKey[Figures]()
+
+
+@pytest.fixture
+def figures(pytestconfig: pytest.Config) -> Figures:
+    """What a test measures, shown in a table at the end of the run."""
+    return pytestconfig.stash.setdefault(FIGURES, Figures())
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    found = config.stash.get(FIGURES, None)
+    if found:
+        terminalreporter.section("figures")
+        for line in found.lines():
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from tests.builds.worlds import Station, free_port
 from tests.files import message
 
 COMMANDS = (
-    *("simulate", "play", "replay", "load", "redrive"),
+    *("simulate", "play", "replay", "load", "redrive", "kafka"),
     *("up", "down", "status", "maintain", "run", "demo", "sample", "sql", "sql-server"),
     *("doctor", "trace", "backup", "restore", "rollback", "retain"),
 )

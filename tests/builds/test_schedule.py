@@ -10,9 +10,11 @@ import pytest
 
 import loaders.schedule
 from loaders.errors import UserError
+from loaders.load import Loader
 from loaders.schedule import Schedule
 from loaders.turns import OWNER_VARIABLE
 from loaders.warehouse import BuildReport
+from loaders.watch import BronzeWatch
 from tests.builds.worlds import Station, World, differences
 from tests.files import message
 
@@ -62,6 +64,28 @@ def test_it_builds_only_when_something_arrived(
     assert [command[0] for command in invoked] == ["build", "build", "build"]
     assert "--selector" not in invoked[0], "the first build makes everything"
     assert invoked[1] == ("build", "--selector", "short_schedule")
+    assert differences(world) == []
+
+
+def test_it_builds_what_somebody_else_loads(world: World, invoked: list[tuple[str, ...]]) -> None:
+    """`pos run --from bronze`, beside a stream: it loads nothing and keeps no loader out."""
+    world.land_messages(message("A", "09:00:00", (1, -1)))
+    with Schedule(world.settings, BronzeWatch(world.settings)) as schedule:
+        first = schedule.tick()
+        assert first.build is not None
+        assert not first.failed, first.build.failures
+        assert list(world.rows("gold", "inventory_current")) == []
+        with Loader(world.settings) as loader:
+            loader.load()
+        second = schedule.tick()
+        assert second.build is not None
+        assert not second.failed, second.build.failures
+        assert second.load.rows == {"pos_messages": 1}
+        assert len(second.lags) == 1
+        assert world.on_hand(1, 1) == -1
+        assert schedule.tick().build is None
+        assert schedule.is_settled
+        assert schedule.build_marts() is not None
     assert differences(world) == []
 
 

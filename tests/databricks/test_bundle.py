@@ -286,7 +286,7 @@ def test_wheel_has_the_loader_and_asks_for_no_engine(tmp_path: Path) -> None:
         "import sys\n"
         f"sys.path.insert(0, {str(wheel)!r})\n"
         f"sys.modules.update(dict.fromkeys({blocked!r}))\n"
-        "import loaders.cli, loaders.stream\n"
+        "import loaders.cli, loaders.stream, loaders.stream_session\n"
         "print(loaders.stream.__file__)\n"
     )
     done = subprocess.run(

@@ -1,29 +1,11 @@
-"""What was broken on purpose and what came of it, in figures, at the end of the run."""
+"""What the tests of faults begin with."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.builds.worlds import Station, World
-from tests.faults.figures import Figures
 from tests.faults.landing import land_some
-
-FIGURES = pytest.StashKey[Figures]()
-
-
-@pytest.fixture
-def figures(pytestconfig: pytest.Config) -> Figures:
-    return pytestconfig.stash.setdefault(FIGURES, Figures())
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    found = config.stash.get(FIGURES, None)
-    if found:
-        terminalreporter.section("broken on purpose")
-        for line in found.lines():
-            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

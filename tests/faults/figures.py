@@ -1,4 +1,4 @@
-"""Figures that tests of faults collect; `make test-faults` prints them as README shows them."""
+"""Figures that tests collect; `make test-faults`, `make test-cluster` print them for README."""
 
 from __future__ import annotations
 

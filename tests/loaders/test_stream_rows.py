@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,19 @@ from click.testing import CliRunner
 
 from loaders.bronze import SCHEMAS
 from loaders.cli import pos
+from loaders.config import Settings
 from loaders.errors import UserError
+from loaders.kafka.address import feed_of_topic, pattern_of
 from loaders.landing import FEEDS, MESSAGES
-from loaders.stream import FILES_OF, application_of, create_table_sql, relative_path, source
+from loaders.stream import (
+    FILES_OF,
+    application_of,
+    create_table_sql,
+    refusal_of,
+    relative_path,
+    source,
+)
+from loaders.stream_session import checkpoints_of, input_of
 
 RUNTIME = "DATABRICKS_RUNTIME_VERSION"
 
@@ -54,12 +65,66 @@ def test_each_feed_has_its_files() -> None:
     assert set(FILES_OF) == set(FEEDS)
 
 
-def test_not_on_databricks_it_says_what_loads_here(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("options", "is_there", "expected"),
+    [
+        (["--landing=/l"], True, "on Databricks it needs --checkpoints, --schema and --landing"),
+        (["--checkpoints=/c", "--schema=b"], True, "and --landing"),
+        (["--schema=main.bronze"], False, "--schema is for Databricks"),
+        (["--accept-loss"], False, "--accept-loss is about Kafka"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], is_there: bool, expected: str
+) -> None:
     monkeypatch.delenv(RUNTIME, raising=False)
-    options = ["--landing=/l", "--checkpoints=/c", "--schema=main.bronze"]
+    if is_there:
+        monkeypatch.setenv(RUNTIME, "client.4.1")
     outcome = CliRunner().invoke(pos, ["stream", *options])
+    assert outcome.exit_code == 2
+    assert expected in outcome.output
+
+
+def test_an_address_that_is_none_is_refused_before_spark_starts() -> None:
+    outcome = CliRunner().invoke(pos, ["stream", "--from", "kafka://nowhere"])
     assert isinstance(outcome.exception, UserError)
-    assert "pos load" in str(outcome.exception)
+    assert "a Kafka broker is named as in" in str(outcome.exception)
+
+
+def test_each_input_has_checkpoints_of_its_own(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "landing", tmp_path / "lake")
+    inputs = [
+        input_of("/landing", address, None, accept_loss=False)
+        for address in (None, "kafka://127.0.0.1:9092", "kafka://a:1,b:2")
+    ]
+    folders = {checkpoints_of(settings, each) for each in inputs}
+    assert len(folders) == 3
+    assert all(folder.parent == settings.state / "stream" for folder in folders)
+
+
+@pytest.mark.parametrize("feed", FEEDS)
+def test_a_feed_s_pattern_matches_its_topics_and_no_others(feed: str) -> None:
+    topics = [
+        *("pos.online.changes", "pos.store.1.changes", "pos.x.counts", "pos.reference.items"),
+        *("pos.playback", "pos.changes", "xpos.online.changes", "pos.online.changes.old"),
+        *("pos.other.items", "pos..changes", "__consumer_offsets", "pos_online_changes"),
+    ]
+    expected = [topic for topic in topics if feed_of_topic(topic) == feed]
+    assert expected
+    assert [topic for topic in topics if re.fullmatch(pattern_of(feed), topic)] == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("Query [id = 1] terminated with exception: [KAFKA_DATA_LOSS.X] gone", "messages are lost"),
+        ("x terminated with exception: Some data may have been lost because", "--accept-loss"),
+        ("x terminated with exception: Timed out\n\tat java", "the stream ended: Timed out"),
+    ],
+)
+def test_what_spark_says_is_a_sentence(said: str, expected: str) -> None:
+    assert expected in refusal_of(said)
+    assert "\n" not in refusal_of(said)
 
 
 @pytest.mark.parametrize(

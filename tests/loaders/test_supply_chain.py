@@ -11,7 +11,10 @@ import pytest
 
 from loaders.audit import audit
 from loaders.errors import UserError
-from loaders.sbom import NOT_STATED, hashes_of, jar_component, licences
+from loaders.jars import JARS
+from loaders.kafka.broker import pinned_jars
+from loaders.kafka.streaming import CONNECTOR_JARS
+from loaders.sbom import NOT_STATED, _jars, hashes_of, jar_component, licences
 
 
 def jar(folder: Path, name: str, **files: str) -> Path:
@@ -39,6 +42,21 @@ def test_a_jar_is_called_what_it_calls_itself(tmp_path: Path) -> None:
     assert licences({"components": [component]}) == [
         ("jar", "thing", "1.2", "https://www.apache.org/licenses/x")
     ]
+
+
+def test_every_jar_that_is_pinned_is_in_the_bill_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POS_JARS", str(tmp_path))
+    pinned = {"": JARS, "spark-kafka": CONNECTOR_JARS, "kafka": pinned_jars()}
+    for folder, jars in pinned.items():
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for each in jars:
+            (tmp_path / folder / each.file_name).write_bytes(b"")
+    names = [path.name for path in _jars(tmp_path)]
+    assert len(names) == len(set(names))
+    assert {each.file_name for jars in pinned.values() for each in jars} <= set(names)
+    assert any(name.startswith("spark-core") for name in names)
 
 
 def test_a_jar_that_says_nothing_is_named_by_its_file(tmp_path: Path) -> None:

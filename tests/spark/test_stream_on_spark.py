@@ -18,7 +18,7 @@ from loaders.bronze import SCHEMAS
 from loaders.config import Settings
 from loaders.landing import FEEDS, MESSAGES, publish
 from loaders.load import Loader
-from loaders.stream import Places, Stream
+from loaders.stream import LandingFolder, Places, Stream
 from tests import worlds
 from tests.worlds import ResidentDbt
 
@@ -50,8 +50,8 @@ def stream(settings: Settings) -> dict[str, int]:
     """One pass, in the process that has Spark; as after a restart: nothing is kept of the last."""
     session = spark.session(settings)
     session.sql(f"create schema if not exists {SCHEMA} location '{settings.lakehouse}/bronze'")
-    places = Places(str(settings.landing), settings.lakehouse / "_checkpoints", SCHEMA)
-    return Stream(session, places).load()
+    places = Places(settings.lakehouse / "_checkpoints", SCHEMA)
+    return Stream(session, places, LandingFolder(str(settings.landing))).load()
 
 
 @pytest.fixture(scope="module")
