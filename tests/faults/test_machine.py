@@ -24,7 +24,7 @@ from loaders.playback import Month
 from tests.faults.figures import Figures
 from tests.faults.lives import Shop
 from tests.faults.test_crashes import assert_nothing_lost, shop_of
-from tests.faults.test_two_of_everything import wait_until
+from tests.faults.test_two_of_everything import COMPARING, wait_until
 from tests.worlds import free_port, small_month
 
 pytestmark = pytest.mark.faults
@@ -145,7 +145,7 @@ def test_the_engine_dies_in_mid_build(tmp_path: Path, figures: Figures) -> None:
             assert running is not None
             os.kill(running.pid, signal.SIGKILL)
             pids.add(running.pid)
-            wait_until(lambda: not shop.differences(), "what has landed is built")
+            wait_until(lambda: not shop.differences(), "what has landed is built", COMPARING)
         assert schedule.exitcode is None, shop.said
         assert len(pids) == ENGINE_KILLS
         schedule.terminate()

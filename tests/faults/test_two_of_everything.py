@@ -54,11 +54,14 @@ def build(shop: Commands, folder: Path, *more: str, **environment: str) -> subpr
     return dbt(shop, "build", *TABLES_ONLY, *target, *more, **environment)
 
 
-def wait_until(is_so: object, what: str) -> None:
+COMPARING = 2.0  # seconds between two looks that take a core from who is waited for
+
+
+def wait_until(is_so: object, what: str, pause: float = 0.2) -> None:
     deadline = time.monotonic() + MOST_SECONDS
     while not is_so():  # type: ignore[operator]
         assert time.monotonic() < deadline, what
-        time.sleep(0.2)
+        time.sleep(pause)
 
 
 @pytest.mark.faults
@@ -123,7 +126,7 @@ def test_a_full_refresh_by_hand_and_another_one_while_the_stream_runs(
     outputs = [process.communicate()[0] for process in by_hand]
     turns.stop()
     assert [process.returncode for process in by_hand] == [0, 0], outputs
-    wait_until(lambda: not shop.differences(), "the stream has caught up")
+    wait_until(lambda: not shop.differences(), "the stream has caught up", COMPARING)
     schedule.terminate()
     schedule.join()
     assert schedule.exitcode == 0, shop.said
