@@ -337,7 +337,8 @@ def test_two_sparks_at_one_lakehouse(
     shop.play(1.0)
     schedule = shop.start("run", *on_spark)
     try:
-        wait_until(lambda: "lines in" in shop.said, f"it has built: {shop.said}")
+        wait_until(lambda: "lines in" in shop.said or not schedule.is_alive(), "it has built")
+        assert schedule.is_alive(), shop.said
         second = dbt(shop, *seed)
         refused, _ = second.communicate()
         assert second.returncode != 0
