@@ -21,7 +21,7 @@ from loaders.parts import lines_at_most
 from loaders.schedule import Schedule
 from loaders.status import status_lines
 from tests.builds.worlds import World, differences
-from tests.faults.conftest import Figures
+from tests.faults.figures import Figures
 from tests.files import message
 
 NOON = "2021-01-01 12:00:00"

@@ -25,7 +25,7 @@ from loaders.load import Loader
 from loaders.sql.output import csv_text
 from tests import oracle
 from tests.builds.worlds import World, differences
-from tests.faults.conftest import Figures
+from tests.faults.figures import Figures
 from tests.faults.hostile import MARK, NAMES, hostile_csv, hostile_line
 from tests.files import message
 from tests.oracle.reading import csv_rows, message_lines
