@@ -54,6 +54,7 @@ POINT_SECONDS = 15 * 60
 KEPT = ((8, POINT_SECONDS), (24, 3_600), (7, 86_400))
 RENEWAL_SECONDS = 3.0  # a schedule's engine that has grown is up again after so long
 AGAIN_SECONDS = 15.0  # where there was nothing to keep
+POLL_SECONDS = 0.05
 ATTEMPTS = 3  # at a log that is cut while it is linked
 
 
@@ -197,9 +198,7 @@ def versions_of(settings: Settings, schemas: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def make(
-    settings: Settings, folder: Path, schemas: Iterable[str], name: str | None = None
-) -> Point:
+def make(settings: Settings, folder: Path, schemas: Iterable[str]) -> Point:
     """Keep the tables of ``schemas`` as they are now, in a folder of the moment's name.
 
     For whoever keeps the builds out meanwhile. With bronze, what the load remembers is kept too, as
@@ -207,7 +206,10 @@ def make(
     Appears by rename: whole, or not at all.
     """
     made_at = datetime.now(UTC).replace(microsecond=0)
-    target = folder / (name or made_at.strftime(STAMP))
+    while (folder / made_at.strftime(STAMP)).exists():  # one a second; none takes another's place
+        time.sleep(POLL_SECONDS)
+        made_at = datetime.now(UTC).replace(microsecond=0)
+    target = folder / made_at.strftime(STAMP)
     scratch = folder / f".{target.name}.partial"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -229,7 +231,6 @@ def make(
             scratch / MANIFEST,
             json.dumps({"made_at": made_at.isoformat(), "versions": versions}).encode(),
         )
-        shutil.rmtree(target, ignore_errors=True)
         scratch.rename(target)
     except OSError as error:
         raise UserError(
