@@ -331,6 +331,8 @@ def test_two_sparks_at_one_lakehouse(
         "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     }.items():
         monkeypatch.setenv(name, value)
+    # Set by a pytest that has talked to the embedded engine before: no Spark would start with it.
+    monkeypatch.delenv("SPARK_CONNECT_MODE_ENABLED", raising=False)
     shop = shop_of(tmp_path, days=1, items=20, lines=100)
     on_spark = ("--target", "spark")
     seed = ("seed", *on_spark, "--target-path", str(tmp_path / "target"))
