@@ -207,8 +207,7 @@ def stream(
     from loaders import stream_session
     from loaders.stream import is_databricks
 
-    if accept_loss and kafka is None:
-        raise click.UsageError("--accept-loss is about Kafka; it goes with --from")
+    _refuse_loss_of_files(kafka, accept_loss=accept_loss)
     if is_databricks():
         if checkpoints is None or schema is None or (landing is None and kafka is None):
             raise click.UsageError("on Databricks it needs --checkpoints, --schema and --landing")
@@ -693,6 +692,11 @@ def _require_kafka() -> None:
     require_client()
 
 
+def _refuse_loss_of_files(kafka: str | None, *, accept_loss: bool) -> None:
+    if accept_loss and kafka is None:
+        raise click.UsageError("--accept-loss is about Kafka; it goes with --from")
+
+
 def _loader(
     settings: Settings, kafka: str | None, *, accept_loss: bool, is_resident: bool
 ) -> Loader:
@@ -701,9 +705,8 @@ def _loader(
 
     if kafka == BRONZE and not accept_loss:
         return BronzeWatch(settings)
+    _refuse_loss_of_files(kafka, accept_loss=accept_loss)
     if kafka is None:
-        if accept_loss:
-            raise click.UsageError("--accept-loss is about Kafka; it goes with --from")
         from loaders.load import Loader
 
         return Loader(settings)

@@ -65,6 +65,15 @@ def jars_folder(project: Path) -> Path:
     return Path(os.environ.get("POS_JARS") or project / DEFAULT_FOLDER).absolute()
 
 
+def pyspark_home() -> Path | None:
+    """The folder of pyspark's wheel, which is a Spark's home; ``None`` where it is not installed.
+
+    Found without importing it.
+    """
+    found = importlib.util.find_spec("pyspark")
+    return Path(found.origin).parent if found and found.origin else None
+
+
 def fetch(
     folder: Path, jars: Sequence[Jar] = JARS, *, of: str = "Spark", again: str = AGAIN
 ) -> list[Path]:
@@ -158,10 +167,9 @@ def _ivy_module(jars: Sequence[Jar]) -> str:
 
 
 def _ivy() -> Path:
-    found = importlib.util.find_spec("pyspark")
-    jars = Path(found.origin).parent / "jars" if found and found.origin else Path()
-    for path in jars.glob("ivy-*.jar"):
-        return path
+    if home := pyspark_home():
+        for path in (home / "jars").glob("ivy-*.jar"):
+            return path
     raise UserError("pyspark is not installed whole (its Ivy is missing); run: make setup")
 
 

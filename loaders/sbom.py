@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import importlib.util
 import json
 import re
 import subprocess
@@ -21,7 +20,7 @@ from typing import Any
 
 from loaders.errors import UserError
 from loaders.files import write_atomically
-from loaders.jars import JARS, jars_folder
+from loaders.jars import JARS, jars_folder, pyspark_home
 from loaders.kafka.broker import FOLDER as BROKER_FOLDER
 from loaders.kafka.broker import pinned_jars
 from loaders.kafka.streaming import CONNECTOR_JARS
@@ -111,9 +110,8 @@ def _jars(project: Path) -> Iterator[Path]:
     pinned = [folder / jar.file_name for jar in JARS]
     pinned += [folder / CONNECTOR_FOLDER / jar.file_name for jar in CONNECTOR_JARS]
     pinned += [folder / BROKER_FOLDER / jar.file_name for jar in pinned_jars()]
-    found = importlib.util.find_spec("pyspark")
-    if found and found.origin:
-        pinned += sorted((Path(found.origin).parent / "jars").glob("*.jar"))
+    if home := pyspark_home():
+        pinned += sorted((home / "jars").glob("*.jar"))
     by_name = {path.name: path for path in reversed(pinned) if path.exists()}
     yield from (by_name[name] for name in sorted(by_name))
 

@@ -1,6 +1,7 @@
 """A server that a lakehouse has for itself: found again by a file in its state folder, and ended.
 
-The embedded engine is one, the SQL server for BI tools another.
+The embedded engine is one, the SQL server for BI tools another, as are Kafka's broker and the parts
+of a Spark cluster.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from loaders.files import write_atomically
 
@@ -23,6 +26,27 @@ class Server:
 
     pid: int
     port: int
+
+
+def launch(
+    command: Sequence[str],
+    output: BinaryIO,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a server's process in ``folder``; what it says goes to ``output``.
+
+    It outlives whoever starts it: Ctrl-C in the terminal must not end everybody's.
+    """
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+    )
 
 
 def record(path: Path, server: Server) -> None:

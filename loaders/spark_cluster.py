@@ -8,12 +8,10 @@ by their environment, which is written into a file that nobody else can read.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import secrets
 import shlex
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -24,9 +22,9 @@ from typing import Any
 from loaders.config import Settings, port_from
 from loaders.errors import UserError
 from loaders.files import write_atomically
-from loaders.jars import fetch, jars_folder
+from loaders.jars import fetch, jars_folder, pyspark_home
 from loaders.java import java_home_or_advice
-from loaders.servers import Server, end, listens, record, recorded
+from loaders.servers import Server, end, launch, listens, record, recorded
 
 DEFAULT_PORT = 7_077
 WORKERS = 2
@@ -195,7 +193,9 @@ def _write_secret(settings: Settings, port: int) -> None:
 
 
 def _start(settings: Settings, part: Part, master: int) -> None:
-    home = _spark_home()
+    home = pyspark_home()
+    if home is None:
+        raise UserError("pyspark is not installed; run: make setup")
     folder = folder_of(settings)
     command = [str(home / "bin" / "spark-class"), part.program]
     command += ["--host", "127.0.0.1", "--port", str(part.port), "--webui-port", str(part.page)]
@@ -211,15 +211,7 @@ def _start(settings: Settings, part: Part, master: int) -> None:
         "SPARK_DAEMON_JAVA_OPTS": "-XX:+UseSerialGC",
     }
     with (folder / f"{part.name}.log").open("ab") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=folder,
-            env=environment,
-            start_new_session=True,  # Ctrl-C in the terminal must not end everybody's cluster
-        )
+        process = launch(command, output, folder, environment)
     record(_state_file(settings, part.name), Server(process.pid, part.port))
 
 
@@ -240,10 +232,3 @@ def _wait_for(settings: Settings, part: Part, master: int) -> None:
 
 def _known(told: dict[str, Any]) -> set[int]:
     return {worker["port"] for worker in told["workers"] if worker["state"] == "ALIVE"}
-
-
-def _spark_home() -> Path:
-    found = importlib.util.find_spec("pyspark")
-    if found is None or found.origin is None:
-        raise UserError("pyspark is not installed; run: make setup")
-    return Path(found.origin).parent

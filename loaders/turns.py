@@ -73,10 +73,10 @@ def take(session: SparkSession, owner: str) -> str | None:
     """Take the turn, for as long as the session lives; None where somebody has it. As dbt does, one
     of a run that was killed is taken over: else it would be waited for without end."""
     turn = str(uuid.uuid4())
-    creation = "create or replace" if _is_stale(_holder(session)) else "create"
-    condition = "if not exists" if creation == "create" else ""
+    is_dead = _is_stale(_holder(session))
+    creation = "create or replace view" if is_dead else "create view if not exists"
     session.sql(
-        f"{creation} view {condition} default.dbt_turn as select '{turn}' as invocation_id, "
+        f"{creation} default.dbt_turn as select '{turn}' as invocation_id, "
         f"'{owner}' as turn_owner, 'taken_at={time.time():.0f};' as taken_at"
     ).collect()
     return turn if turn in _holder(session) else None

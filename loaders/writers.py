@@ -64,7 +64,7 @@ def beside_others(settings: Settings) -> Iterator[TextIO]:
     Gives the file: a child that has it open holds the lock too. :class:`UserError` where Spark
     writes.
     """
-    with _locked(settings, fcntl.F_RDLCK) as handle:
+    with _locked(settings, fcntl.LOCK_SH) as handle:
         yield handle
 
 
@@ -74,7 +74,7 @@ def alone(settings: Settings) -> Iterator[None]:
 
     :class:`UserError` where another process writes.
     """
-    with _locked(settings, fcntl.F_WRLCK):
+    with _locked(settings, fcntl.LOCK_EX):
         yield
 
 
@@ -105,13 +105,14 @@ def _is_locked(handle: TextIO, kind: int) -> bool:
     """The open file's lock where there is such a thing (Linux), which keeps RocksDB's out as well:
     the process's own would be gone as soon as it closes the file for the second time, and is not
     its child's."""
-    if sys.platform == "linux":
-        # struct flock: type, whence, start, length (0: all of the file), pid
-        command, argument = fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, 0, 0, 0)
-    else:
-        command, argument = fcntl.F_SETLK, struct.pack("qqihh", 0, 0, 0, kind, os.SEEK_SET)
     with suppress(BlockingIOError, PermissionError):  # the two that POSIX allows
-        fcntl.fcntl(handle, command, argument)
+        if sys.platform == "linux":
+            how = fcntl.F_RDLCK if kind == fcntl.LOCK_SH else fcntl.F_WRLCK
+            # struct flock: type, whence, start, length (0: all of the file), pid
+            everything = struct.pack("hhqqi4x", how, os.SEEK_SET, 0, 0, 0)
+            fcntl.fcntl(handle, fcntl.F_OFD_SETLK, everything)
+        else:
+            fcntl.lockf(handle, kind | fcntl.LOCK_NB)
         return True
     return False
 

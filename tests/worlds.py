@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, datetime
 from multiprocessing.connection import Connection
@@ -25,7 +26,7 @@ from deltalake import DeltaTable
 from loaders import engine
 from loaders.catalog import SCHEMAS, tables_on_disk
 from loaders.config import Settings
-from loaders.landing import publish
+from loaders.landing import FEEDS, publish
 from loaders.load import Loader, LoadReport
 from loaders.simulator import Config, Faults, simulate, write_month
 from loaders.simulator.config import POS_NAMES
@@ -126,6 +127,32 @@ def load(settings: Settings) -> LoadReport:
     """Load whatever has landed into bronze."""
     with Loader(settings) as loader:
         return loader.load()
+
+
+def rows_in(settings: Settings) -> Counter[str]:
+    """Rows of bronze by feed; asserts that no line is there twice, and no commit's number left out.
+
+    None of them may be a re-drive, which has its line's place.
+    """
+    found: Counter[str] = Counter()
+    for feed in FEEDS:
+        table = open_table(settings, f"bronze.{feed}").to_pyarrow_table()
+        found[feed] = table.num_rows
+        numbers = sorted(set(table["ingest_id"].to_pylist()))
+        assert numbers == list(range(1, len(numbers) + 1)), "a gap in the numbers of the commits"
+        places = zip(
+            table["source_file"].to_pylist(), table["source_line"].to_pylist(), strict=True
+        )
+        assert max(Counter(places).values(), default=1) == 1, "a line or message twice"
+    return found
+
+
+def messages_sent(month: Path) -> Counter[str]:
+    """Every message that a month sends, as often as it does."""
+    lines: Counter[str] = Counter()
+    for path in month.glob("*/changes.parquet"):
+        lines.update(pq.read_table(path)["body"].to_pylist())
+    return lines
 
 
 def copy_lakehouse(source: Settings, target: Settings) -> None:

@@ -17,7 +17,7 @@ from loaders.errors import UserError
 from loaders.files import write_atomically
 from loaders.jars import Jar, fetch, jars_folder
 from loaders.java import java_home_or_advice
-from loaders.servers import Server, end, listens, record, recorded
+from loaders.servers import Server, end, launch, listens, record, recorded
 
 DEFAULT_PORT = 9_092
 PROGRAM = "kafka.Kafka"  # in the command line of its process
@@ -150,14 +150,8 @@ def _start(settings: Settings, java: list[str], port: int) -> Server:
     with log.open("ab") as output:
         if not (folder / "data" / "meta.properties").exists():
             _format(folder, java, log)
-        process = subprocess.Popen(
-            [*java, PROGRAM, "server.properties"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=folder,  # the paths in its settings begin here
-            start_new_session=True,  # Ctrl-C in the terminal must not end everybody's broker
-        )
+        # The paths in its settings begin in its folder.
+        process = launch([*java, PROGRAM, "server.properties"], output, folder)
     server = Server(process.pid, port)
     record(state_file(settings), server)
     deadline = time.monotonic() + START_SECONDS

@@ -163,9 +163,9 @@ class Source:
         batch = Batch(positions=dict(starts))
         room = dict.fromkeys(starts, most_bytes // max(len(starts), 1))
         heard_at = time.monotonic()
-        places = [TopicPartition(each.topic, each.number, start) for each, start in starts.items()]
-        self._consumer.assign(places)
-        self._consumer.resume(places)  # a partition stays paused from one assignment to the next
+        self._consumer.assign(
+            [TopicPartition(each.topic, each.number, start) for each, start in starts.items()]
+        )
         try:
             while room:
                 with _answers():

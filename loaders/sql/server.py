@@ -6,7 +6,6 @@ A process of its own with a JVM (``loaders.sql.thrift``), so that no report take
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from loaders.config import Settings, port_from
 from loaders.errors import UserError
 from loaders.jars import fetch, jars_folder
 from loaders.java import java_home_or_advice
-from loaders.servers import Server, end, listens, recorded
+from loaders.servers import Server, end, launch, listens, recorded
 
 DEFAULT_PORT = 10_000  # what BI tools propose for HiveServer2
 PROGRAM = "loaders.sql.thrift"
@@ -74,15 +73,8 @@ def _start(settings: Settings, port: int) -> Server:
     paths = [str(settings.project), os.environ.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", PROGRAM, str(port)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment,
-            cwd=folder,
-            start_new_session=True,  # Ctrl-C in the terminal must not end everybody's server
-        )
+        command = [sys.executable, "-m", PROGRAM, str(port)]
+        process = launch(command, output, folder, environment)
     deadline = time.monotonic() + START_SECONDS
     while running(settings) is None or not listens(port):
         if process.poll() is not None or time.monotonic() > deadline:

@@ -19,6 +19,7 @@ from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.landing import FEEDS, publish
 from loaders.load import Loader, ledger_of
+from tests.worlds import rows_in
 
 FILES = {
     "reference/items_1.csv": "item_id,name,supplier_id,safety_stock_quantity\n1,Tea,7,3\n",
@@ -42,20 +43,6 @@ def settings(tmp_path: Path) -> Settings:
     for path, text in FILES.items():
         publish(tmp_path / "landing" / path, text.encode())
     return Settings(tmp_path / "landing", tmp_path / "lakehouse")
-
-
-def rows_in(settings: Settings) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for feed in FEEDS:
-        table = DeltaTable(str(settings.table("bronze", feed))).to_pyarrow_table()
-        found[feed] = table.num_rows
-        numbers = sorted(set(table["ingest_id"].to_pylist()))
-        assert numbers == list(range(1, len(numbers) + 1)), "a gap in the numbers of the commits"
-        places = zip(
-            table["source_file"].to_pylist(), table["source_line"].to_pylist(), strict=True
-        )
-        assert max(Counter(places).values(), default=1) == 1, "a line twice"
-    return found
 
 
 def load(settings: Settings, batch_bytes: int = 30) -> None:

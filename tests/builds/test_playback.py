@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 import loaders.playback
@@ -18,6 +17,7 @@ from loaders.landing import publish, scan
 from loaders.playback import Month, Progress, play, progress_of
 from loaders.simulator import Config, simulate, write_month
 from tests.builds.random_worlds import ALL_FAULTS
+from tests.worlds import messages_sent
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,7 @@ def month_in(folder: Path, seed: int) -> Month:
 
 def sent(month: Month) -> Counter[str]:
     """Every line that the month sends, as often as it does."""
-    lines: Counter[str] = Counter()
-    for path in month.folder.glob("*/changes.parquet"):
-        lines.update(pq.read_table(path)["body"].to_pylist())
+    lines = messages_sent(month.folder)
     for path in [*month.folder.glob("*/counts/*.csv"), month.folder / "reference/items.csv"]:
         lines.update(path.read_text().splitlines())
     return lines

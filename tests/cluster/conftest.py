@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from confluent_kafka.admin import AdminClient
 from deltalake import DeltaTable
@@ -29,7 +28,7 @@ from loaders.landing import FEEDS, MESSAGES
 from loaders.playback import Month
 from loaders.servers import is_live
 from loaders.simulator import Config, simulate, write_month
-from tests.worlds import ALL_FAULTS
+from tests.worlds import ALL_FAULTS, messages_sent
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 300.0
@@ -124,14 +123,6 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Month:
     return Month(folder)
 
 
-def sent(month: Month) -> Counter[str]:
-    """Every message that the month sends, as often as it does."""
-    lines: Counter[str] = Counter()
-    for path in month.folder.glob("*/changes.parquet"):
-        lines.update(pq.read_table(path)["body"].to_pylist())
-    return lines
-
-
 def count_rows_sent(month: Month) -> int:
     paths = month.folder.glob("*/counts/*.csv")
     return sum(len(path.read_text().splitlines()) - 1 for path in paths)
@@ -145,7 +136,7 @@ def bronze(settings: Settings, feed: str) -> list[dict[str, Any]]:
 def assert_all_once(settings: Settings, month: Month) -> None:
     """Bronze has each message and row that was sent, each once, in commits without a gap."""
     messages = bronze(settings, MESSAGES)
-    assert Counter(row["body"] for row in messages) == sent(month)
+    assert Counter(row["body"] for row in messages) == messages_sent(month.folder)
     assert len(bronze(settings, "pos_count_rows")) == count_rows_sent(month)
     for feed in FEEDS:
         rows = bronze(settings, feed)

@@ -30,10 +30,10 @@ from tests.cluster.conftest import (
     bronze,
     command,
     pos,
-    sent,
 )
 from tests.cluster.loading import SMALL_BATCH
 from tests.faults.figures import Figures
+from tests.worlds import messages_sent
 
 pytestmark = pytest.mark.cluster
 
@@ -115,7 +115,7 @@ def test_the_broker_killed_and_started_again_in_mid_stream(
                     warnings.extend(loader.load(batch_bytes=SMALL_BATCH).warnings)
                     time.sleep(0.05)
                 deadline = time.monotonic() + PATIENCE_SECONDS
-                while len(bronze(settings, MESSAGES)) < sent(month).total():
+                while len(bronze(settings, MESSAGES)) < messages_sent(month.folder).total():
                     warnings.extend(loader.load(batch_bytes=SMALL_BATCH).warnings)
                     assert time.monotonic() < deadline
                 loader.load()
@@ -206,7 +206,7 @@ def test_deleted_messages_are_named_and_only_given_up_when_told(
     said = pos(*loads, "--accept-loss")
     assert f"messages are lost: {partition}: offsets" in said
     loaded = {row["body"] for row in bronze(settings, MESSAGES)}
-    assert loaded < set(sent(played))
+    assert loaded < set(messages_sent(played.folder))
     assert "nothing new in" in pos(*loads)
 
 
@@ -220,7 +220,7 @@ def test_a_topic_made_anew_is_loaded_from_its_beginning(
         assert loader.load().is_empty
         play(played, KafkaSink(cluster.address), speed=None)
         loader.load()
-    assert len(bronze(settings, MESSAGES)) == 2 * sent(played).total()
+    assert len(bronze(settings, MESSAGES)) == 2 * messages_sent(played.folder).total()
 
 
 def test_a_broker_that_is_down_is_a_sentence(cluster: Cluster, tmp_path: Path) -> None:

@@ -34,12 +34,11 @@ from tests.cluster.conftest import (
     bronze,
     command,
     pos,
-    sent,
     two_free_ports,
 )
 from tests.faults.figures import Figures
 from tests.sql.blocks import blocks, section
-from tests.worlds import ALL_FAULTS
+from tests.worlds import ALL_FAULTS, messages_sent
 
 pytestmark = pytest.mark.cluster
 
@@ -75,7 +74,7 @@ def test_a_month_at_full_speed_is_the_truth_and_as_by_files(
     with KafkaLoader(world.settings, cluster.address) as loader:
         report = loader.load()
     loaded = time.monotonic()
-    messages = sum(sent(month).values())
+    messages = sum(messages_sent(month.folder).values())
     rows = sum(report.rows.values())
     figures.add(
         "a month into Kafka, `--speed max`", f"{messages:,} in {played - started:.1f} s", COMMAND

@@ -21,9 +21,10 @@ from loaders.config import Settings
 from loaders.kafka.sink import KafkaSink
 from loaders.landing import MESSAGES
 from loaders.playback import Month, play
-from tests.cluster.conftest import PROJECT, Cluster, assert_all_once, bronze, command, sent
+from tests.cluster.conftest import PROJECT, Cluster, assert_all_once, bronze, command
 from tests.faults.figures import Figures
 from tests.sql.blocks import blocks, section
+from tests.worlds import messages_sent
 
 pytestmark = pytest.mark.cluster
 
@@ -137,7 +138,7 @@ def test_readme_s_commands_with_a_worker_killed_in_mid_build_and_gold_is_the_tru
         seen.append(words[1:3])
         if words[1] == "stream":
             assert_all_once(places, month)
-            rate = f"{sent(month).total():,} messages in {seconds}"
+            rate = f"{messages_sent(month.folder).total():,} messages in {seconds}"
             figures.add("Kafka to bronze on the Spark cluster, cold", rate, COMMAND)
         elif words[1] == "run":
             figures.add("first build on it, a worker killed in it", seconds, COMMAND)
@@ -159,7 +160,7 @@ def assert_true(settings: Settings, month: Month) -> None:
         found = compare(settings.lakehouse, month.folder, month.ends_at)
         assert found.differences == 0, found.examples
         assert found.keys >= 200
-    assert len(bronze(settings, MESSAGES)) == sent(month).total()
+    assert len(bronze(settings, MESSAGES)) == messages_sent(month.folder).total()
 
 
 def test_it_listens_on_loopback_only_and_wants_its_secret(places: Settings) -> None:

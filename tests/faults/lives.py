@@ -25,6 +25,7 @@ from loaders.check import compare_variances_with_truth, compare_with_truth
 from loaders.config import Settings
 from loaders.landing import FEEDS, scan
 from loaders.playback import Month, Slot, play
+from loaders.sql.server import CONNECT
 
 FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload(
@@ -46,8 +47,8 @@ PATIENCE = 900.0  # of a command that ends by itself
 def live(arguments: tuple[str, ...], environment: dict[str, str], log: str) -> None:
     """In the forked process: be `pos` with these arguments."""
     os.environ.update(environment)
-    # Set by a pytest that has talked to the embedded engine before: no Spark would start here.
-    os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)
+    for name in CONNECT:  # of a pytest that has talked to the embedded engine before
+        os.environ.pop(name, None)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)

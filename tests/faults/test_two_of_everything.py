@@ -18,6 +18,7 @@ from deltalake import DeltaTable
 from loaders import engine, writers
 from loaders.config import Settings
 from loaders.errors import UserError
+from loaders.sql.server import CONNECT
 from tests.faults.figures import Figures
 from tests.faults.lives import KILLED, Commands, Shop
 from tests.faults.test_crashes import assert_nothing_lost, engines_in, shop_of
@@ -331,8 +332,8 @@ def test_two_sparks_at_one_lakehouse(
         "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     }.items():
         monkeypatch.setenv(name, value)
-    # Set by a pytest that has talked to the embedded engine before: no Spark would start with it.
-    monkeypatch.delenv("SPARK_CONNECT_MODE_ENABLED", raising=False)
+    for name in CONNECT:  # of a pytest that has talked to the embedded engine before
+        monkeypatch.delenv(name, raising=False)
     shop = shop_of(tmp_path, days=1, items=20, lines=100)
     on_spark = ("--target", "spark")
     seed = ("seed", *on_spark, "--target-path", str(tmp_path / "target"))

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
 
 import loaders.kafka.load
 import loaders.load
@@ -38,9 +37,10 @@ from loaders.kafka.source import (
     UnavailableError,
     cost_of,
 )
-from loaders.landing import COUNTS, FEEDS, ITEMS, MESSAGES, feed_of
+from loaders.landing import COUNTS, ITEMS, MESSAGES, feed_of
 from loaders.load import Loader
 from loaders.plan import Plan, rows_of_contents
+from tests.worlds import rows_in
 
 RECEIVED_AT = datetime(2021, 1, 2, tzinfo=UTC)
 SECOND_US = 1_000_000
@@ -328,18 +328,6 @@ ALL = Counter({ITEMS: 1, MESSAGES: 48, COUNTS: 1})
 def load(settings: Settings, batch_bytes: int = 200, **options: Any) -> Any:
     with KafkaLoader(settings, "kafka://memory:1", **options) as loader:
         return loader.load(batch_bytes=batch_bytes)
-
-
-def rows_in(settings: Settings) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for feed in FEEDS:
-        table = DeltaTable(str(settings.table("bronze", feed))).to_pyarrow_table()
-        found[feed] = table.num_rows
-        numbers = sorted(set(table["ingest_id"].to_pylist()))
-        assert numbers == list(range(1, len(numbers) + 1)), "a gap in the numbers of the commits"
-        names = zip(table["source_file"].to_pylist(), table["source_line"].to_pylist(), strict=True)
-        assert max(Counter(names).values(), default=1) == 1, "a message twice"
-    return found
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
