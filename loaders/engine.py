@@ -7,18 +7,21 @@ one session, and a crash of one of them leaves the others their tables.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from loaders import writers
 from loaders.catalog import register
 from loaders.config import Settings
-from loaders.errors import UserError
+from loaders.errors import UserError, first_line
 from loaders.failpoints import reach
 from loaders.files import only_holder
 from loaders.load import create_bronze
@@ -58,8 +61,8 @@ def up(settings: Settings) -> tuple[Server, list[str]]:
     ) as lock:
         engine = running(settings) or _starting(settings) or _start(settings, lock)
     reach("engine.before_register")
-    session = connect(settings)
-    return engine, register(session, settings.lakehouse)
+    with answering(settings):
+        return engine, register(connect(settings), settings.lakehouse)
 
 
 def down(settings: Settings) -> bool:
@@ -103,7 +106,6 @@ def resident_bytes(settings: Settings) -> int:
 
 def connect(settings: Settings) -> SparkSession:
     """A Spark Connect session on the running engine, shared by all clients of this lakehouse."""
-    from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
     from pyspark.sql.connect.client.retries import DefaultPolicy
 
@@ -112,7 +114,7 @@ def connect(settings: Settings) -> SparkSession:
             f"no engine listens on port {settings.port}; start it with: pos up"
             f" --lakehouse {settings.lakehouse} --port {settings.port}"
         )
-    try:
+    with answering(settings):
         # pyspark hands out the session it has, whatever the address asked for.
         forget_client()
         session: SparkSession = SparkSession.builder.remote(settings.remote).getOrCreate()
@@ -123,12 +125,28 @@ def connect(settings: Settings) -> SparkSession:
         session.client.disable_reattachable_execute()
         # Not the machine's zone, whatever its name: Delta's timestamps are UTC by that name.
         session.conf.set("spark.sql.session.timeZone", "UTC")
-    except PySparkException as error:
+    return session
+
+
+@contextmanager
+def answering(settings: Settings) -> Iterator[None]:
+    """What is asked of the engine in here is a :class:`UserError` where no engine answers: it has
+    died, which is tried again, or another program has its port."""
+    from grpc import RpcError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (PySparkException, RpcError) as error:
+        found = re.search(r'details = "(.*)"', str(error))
+        said = found[1] if found else first_line(error)
+        if running(settings) is None and not listens(settings.port):
+            log = settings.state / "engine.log"
+            raise UserError(f"the engine has died ({said}); its own words are in {log}") from error
         raise UserError(
-            f"the program on port {settings.port} does not answer as the engine: {error}; "
+            f"the program on port {settings.port} does not answer as the engine: {said}; "
             f"choose another port with --port or POS_PORT"
         ) from error
-    return session
 
 
 def _starting(settings: Settings) -> Server | None:

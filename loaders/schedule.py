@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from loaders import engine, turns, writers
 from loaders.config import Settings
-from loaders.errors import first_line
+from loaders.errors import UserError, first_line
 from loaders.files import only_holder
 from loaders.freshness import Freshness, freshness_of
 from loaders.journal import Journal
@@ -123,7 +123,8 @@ class Schedule:
                 self._stack.enter_context(writers.beside_others(self._settings))
             self._attach_engine()
             if self._session is not None:
-                turns.end_own(self._session, turns.SCHEDULE)
+                with engine.answering(self._settings):
+                    turns.end_own(self._session, turns.SCHEDULE)
             self._stack.callback(
                 _put_back, turns.OWNER_VARIABLE, os.environ.get(turns.OWNER_VARIABLE)
             )
@@ -159,7 +160,7 @@ class Schedule:
         tick.upkeep += self._maintenance.between_builds(self._session, is_idle=not tick.reports)
         self._let_go_of_numbers(tick)
         tick.freshness = self._look_at_sources(is_idle=not tick.reports)
-        self._renew_engine()
+        self._renew_engine(tick)
         tick.waiting = len(self._unbuilt)
         self._write_down(tick)
         return tick
@@ -270,26 +271,37 @@ class Schedule:
         self._freshness_at = now
         return freshness_of(self._settings)
 
-    def _renew_engine(self) -> None:
-        """Start the engine anew if it has grown too large and nobody else is writing."""
+    def _renew_engine(self, tick: Tick) -> None:
+        """Start the engine anew if it has grown too large and nobody else is writing; one that has
+        died is said, and started for the next build."""
         if self._session is None or self._builds_of_engine < RENEWAL_TICKS:
             return
         self._builds_of_engine = 0  # what cannot be done now is not tried at every tick
         if engine.resident_bytes(self._settings) < RENEWAL_BYTES:
             return
-        if turns.take(self._session, turns.SCHEDULE):  # a turn ends with the engine
-            engine.down(self._settings)
-            self._attach_engine()
+        try:
+            with engine.answering(self._settings):
+                is_ours = turns.take(self._session, turns.SCHEDULE)  # it ends with the engine
+            if is_ours:
+                engine.down(self._settings)
+                self._attach_engine()
+        except UserError as error:
+            tick.upkeep.append(Upkeep("engine", problem=str(error)))
 
     def _invoke(self, command: tuple[str, ...]) -> BuildReport:
-        # A dead engine is started again, and one that forgot a table is told of it.
-        if self._last_failed or (
-            self._settings.target == "local" and engine.running(self._settings) is None
-        ):
-            self._attach_engine()
-        if self._session is not None:
-            turns.wait(self._session)
-        report = self._warehouse.invoke(*command)
+        started = time.monotonic()
+        try:
+            # A dead engine is started again, and one that forgot a table is told of it.
+            if self._last_failed or (
+                self._settings.target == "local" and engine.running(self._settings) is None
+            ):
+                self._attach_engine()
+            if self._session is not None:
+                with engine.answering(self._settings):
+                    turns.wait(self._session)
+            report = self._warehouse.invoke(*command)
+        except UserError as error:  # it may die again while it starts: a build that failed, too
+            report = BuildReport(time.monotonic() - started, False, [str(error)])
         self._builds_of_engine += 1
         self._last_failed = not report.succeeded
         return report

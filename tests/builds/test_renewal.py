@@ -1,4 +1,5 @@
-"""An engine that has grown too large is started anew between two builds, and knows its tables.
+"""An engine that has grown too large is started anew between two builds, and knows its tables; one
+that dies, also while it is started anew, costs a build that is tried again.
 
 In a process and with an engine of its own: a process has one client, and the other tests share one.
 """
@@ -9,9 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.worlds import free_port
 
-SCRIPT = """
+WITHOUT_DBT = """
+import os
+import signal
 import sys
 from pathlib import Path
 import loaders.schedule
@@ -28,16 +33,27 @@ class Builds:  # without dbt: what is built is not asked here
         return BuildReport(0.0, succeeded=True)
 
 
-def tick(number):
+def land(number):
     publish(settings.landing / f"online/changes/{number}.json", b"{}\\n")
+
+
+def tick(number):
+    land(number)
     assert not schedule.tick().failed
     return engine.running(settings).pid
 
 
+def kill():
+    os.kill(engine.running(settings).pid, signal.SIGKILL)
+
+
 loaders.schedule.Warehouse = Builds
-loaders.schedule.RENEWAL_TICKS = 1
 folder = Path(sys.argv[1])
 settings = Settings(folder / "landing", folder / "lakehouse", int(sys.argv[2]))
+"""
+
+TOO_LARGE = """
+loaders.schedule.RENEWAL_TICKS = 1
 try:
     with loaders.schedule.Schedule(settings) as schedule:
         first = tick(1)
@@ -53,10 +69,40 @@ finally:
     engine.down(settings)
 """
 
+DIES_WHILE_IT_STARTS = """
+loaders.schedule.RETRY_SECONDS = 0.0
+registering = engine.register
 
-def test_an_engine_that_has_grown_too_large_is_started_anew(tmp_path: Path) -> None:
+
+def killed_first(session, lakehouse):
+    kill()
+    engine.register = registering
+    return registering(session, lakehouse)
+
+
+try:
+    with loaders.schedule.Schedule(settings) as schedule:
+        first = tick(1)
+        kill()
+        engine.register = killed_first
+        land(2)
+        failed = schedule.tick()
+        assert failed.failed
+        assert "the engine has died" in failed.build.failures[0], failed.build.failures
+        assert not schedule.is_settled
+        again = schedule.tick()
+        assert not again.failed, again.build.failures
+        assert schedule.is_settled
+        assert engine.running(settings).pid != first
+finally:
+    engine.down(settings)
+"""
+
+
+@pytest.mark.parametrize("what", [TOO_LARGE, DIES_WHILE_IT_STARTS], ids=["too large", "dies"])
+def test_an_engine_is_started_anew(tmp_path: Path, what: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), str(free_port())],
+        [sys.executable, "-c", WITHOUT_DBT + what, str(tmp_path), str(free_port())],
         capture_output=True,
         text=True,
         timeout=120,

@@ -134,6 +134,11 @@ def test_the_engine_dies_in_mid_build(tmp_path: Path, figures: Figures) -> None:
     chance = random.Random(seed)
     shop = shop_of(tmp_path)
     schedule = shop.start("run")
+
+    def is_built() -> bool:
+        assert schedule.exitcode is None, shop.said
+        return not shop.differences()
+
     try:
         wait_until(lambda: "lines in" in shop.said, "it has built")
         pids = set()
@@ -145,7 +150,7 @@ def test_the_engine_dies_in_mid_build(tmp_path: Path, figures: Figures) -> None:
             assert running is not None
             os.kill(running.pid, signal.SIGKILL)
             pids.add(running.pid)
-            wait_until(lambda: not shop.differences(), "what has landed is built", COMPARING)
+            wait_until(is_built, "what has landed is built", COMPARING)
         assert schedule.exitcode is None, shop.said
         assert len(pids) == ENGINE_KILLS
         schedule.terminate()
