@@ -165,12 +165,19 @@ class View:
 def line(figures: Figures) -> str:
     """One log line."""
     clock = f"event clock {figures.clock:%Y-%m-%d %H:%M:%S}, " if figures.clock else ""
+    lag = f"lag {_lag(figures, ', ')}, " if figures.lags else ""
     return (
         f"{clock}{figures.lines:,} lines in, build {figures.last_build_seconds:.1f} s, "
-        f"lag p50 {percentile(figures.lags, 0.5):.1f} s, "
-        f"p95 {percentile(figures.lags, 0.95):.1f} s, "
-        f"{figures.low_stock or 0:,} below safety stock"
+        f"{lag}{figures.low_stock or 0:,} below safety stock"
     )
+
+
+def _lag(figures: Figures, between: str) -> str:
+    """How old the files were when gold had them; a dash before there was any."""
+    if not figures.lags:
+        return "-"
+    shares = ((f"p{share * 100:.0f}", percentile(figures.lags, share)) for share in (0.5, 0.95))
+    return between.join(f"{name} {seconds:.1f} s" for name, seconds in shares)
 
 
 def panel(figures: Figures) -> Panel:
@@ -181,10 +188,7 @@ def panel(figures: Figures) -> Panel:
     if figures.clock:
         numbers.add_row("event clock", f"{figures.clock:%a %Y-%m-%d %H:%M:%S}")
     numbers.add_row("lines taken in", f"{figures.lines:,} and {figures.count_rows:,} counted")
-    numbers.add_row(
-        "landing to gold",
-        f"p50 {percentile(figures.lags, 0.5):.1f} s   p95 {percentile(figures.lags, 0.95):.1f} s",
-    )
+    numbers.add_row("landing to gold", _lag(figures, "   "))
     numbers.add_row("last build", f"{figures.last_build_seconds:.1f} s, {figures.builds} in all")
     numbers.add_row("below safety stock", f"{figures.low_stock or 0:,}")
     numbers.add_row("negative", f"{figures.negative or 0:,}")
