@@ -32,6 +32,8 @@ from tests.worlds import ALL_FAULTS, messages_sent
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 300.0
+# Of a JVM that lives for seconds.
+QUICK_JAVA = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Broker, playback and load killed at any moment: each message is in bronze once."""
+"""Broker, playback, load and stream killed at any moment: each message is in bronze once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import TopicPartition
+from deltalake import DeltaTable
 
 import loaders.playback
+from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.kafka import broker
 from loaders.kafka.load import KafkaLoader
@@ -25,6 +27,7 @@ from loaders.playback import Month, Progress, play
 from tests.cluster.conftest import (
     PATIENCE_SECONDS,
     PROJECT,
+    QUICK_JAVA,
     Cluster,
     assert_all_once,
     bronze,
@@ -40,6 +43,12 @@ pytestmark = pytest.mark.cluster
 COMMAND = "make test-cluster"
 SEED = int(os.environ.get("POS_TEST_SEED", "8"))
 KILLS = int(os.environ.get("POS_TEST_KILLS", "50"))
+STREAM_KILLS = 6  # each with a JVM to start
+
+
+def messages_in(settings: Settings) -> int:
+    path = str(settings.table("bronze", MESSAGES))
+    return len(bronze(settings, MESSAGES)) if DeltaTable.is_deltatable(path) else 0
 
 
 @pytest.fixture
@@ -86,6 +95,34 @@ def test_the_loader_killed_at_random_moments(
     figures.add("`pos load` from Kafka killed at random moments", killed, COMMAND)
     figures.add("of its messages and rows lost, doubled", "0, 0", COMMAND)
     assert commits > 20
+
+
+def test_the_stream_killed_at_random_moments(
+    cluster: Cluster, played: Month, tmp_path: Path, figures: Figures
+) -> None:
+    """Each of its lives gets some micro-batches done first, so that kills fall into its work."""
+    chance = random.Random(SEED)
+    settings = cluster.places(tmp_path / "lakehouse")
+    environment = {**os.environ, **settings.environment(), **QUICK_JAVA}
+    streaming = ["stream", "--from", cluster.address, "--batch", "15", "--every", "0.1"]
+    loaded = [0]
+    for _ in range(STREAM_KILLS):
+        child = subprocess.Popen(
+            command(*streaming), env=environment, cwd=PROJECT, stderr=subprocess.PIPE
+        )
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while messages_in(settings) == loaded[-1]:
+            assert child.poll() is None, child.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 2))
+        child.kill()
+        child.communicate()
+        loaded.append(messages_in(settings))
+    assert loaded[-1] < messages_sent(played.folder).total(), "it was over before the last kill"
+    pos("stream", "--once", "--from", cluster.address, env=environment)
+    assert_all_once(settings, played)
+    figures.add("`pos stream` from Kafka killed at random moments", STREAM_KILLS, COMMAND)
 
 
 def test_the_broker_killed_and_started_again_in_mid_stream(

@@ -31,7 +31,7 @@ from loaders.landing import COUNTS, FEEDS, ITEMS, MESSAGES, publish
 from loaders.load import Loader
 from loaders.playback import Month, play
 from loaders.stream_session import input_of, opened
-from tests.cluster.conftest import PROJECT, Cluster, bronze, command
+from tests.cluster.conftest import PROJECT, QUICK_JAVA, Cluster, bronze, command
 from tests.faults.figures import Figures
 from tests.spark.test_stream_on_spark import whole_milliseconds
 from tests.worlds import ResidentDbt, forget_tables
@@ -50,7 +50,6 @@ WAYS = [
 MOST = 100  # messages in a micro-batch: the month has some 350, so there are several
 GARBAGE = [b"not json", b"\xff\xfe{", b'{"trans_id": "half', "ü".encode("latin-1"), b"[]"]
 BROKEN_COUNT = b"item_id,quantity\n1,2\n3,4\n"
-QUICK_JAVA = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 COMMAND = "make test-cluster"
 STREAM_SECONDS = 1_200.0  # of a JVM that starts on a busy machine
 
