@@ -4,6 +4,7 @@ TARGET ?= local
 DOCS_SERVE ?= 1
 DOCS_PORT ?= 8580
 SOAK_MINUTES ?= 60
+INTO ?= local
 VENV := .venv
 # A pip that fails must fail the target, also when its words go through sed.
 SHELL := /bin/bash
@@ -14,7 +15,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-truth test-faults test-pages test-cluster bench bench-quick soak up down kafka-up kafka-down cluster-up cluster-down status lint sbom audit format docs lock lock-bench clean
+.PHONY: help setup run test test-truth test-faults test-pages test-cluster bench bench-quick bench-kafka soak up down kafka-up kafka-down cluster-up cluster-down status lint sbom audit format docs lock lock-bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +69,9 @@ test-cluster: $(READY)  ## Kafka, Structured Streaming, a Spark cluster; each ki
 
 bench: $(READY) $(BENCH_READY)  ## All benchmarks, hours: ours, others', at three sizes; writes benchmarks/README.md
 	@$(BIN)/python -m benchmarks full --environment $(BENCH_VENV) $(BENCH_OPTIONS)
+
+bench-kafka: $(READY)  ## The real month through Kafka, at 10x and at full speed, into INTO=local or cluster; minutes
+	@$(BIN)/python -m benchmarks.through_kafka --into $(INTO)
 
 bench-quick: $(READY)  ## In ten minutes what fits of the targets; fails where one is missed
 	@$(BIN)/python -m benchmarks quick $(BENCH_OPTIONS)

@@ -4,6 +4,9 @@
     the other's. The lock is a file that the kernel holds for the JVM and frees at its death: opening a
     RocksDB, whose jar Spark brings for its own state, takes such a lock, and SQL can call it. It is kept
     until the JVM ends. loaders/writers.py takes the same one.
+
+    On a cluster the statement runs in one of this run's executors, which then holds the lock for as long as
+    it lives: the run's length, unless its worker dies. A schedule's own process holds it there instead.
 #}
 {% macro lock_out_other_writers() %}
     {% if not writes_by_spark_on_disk() %}
@@ -48,7 +51,10 @@
     {{ return(
         execute and target.type == 'spark' and target.host == 'none'
         and '://' not in lakehouse_root()
-        and env_var('POS_SPARK_MASTER', 'local').startswith('local')
+        and (
+            env_var('POS_SPARK_MASTER', 'local').startswith('local')
+            or env_var('POS_TURN_OWNER', 'by_hand') == 'by_hand'
+        )
         and flags.WHICH in ['build', 'run', 'seed', 'snapshot']
     ) }}
 {% endmacro %}

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.cluster
 COMMAND = "make test-cluster"
 SEED = int(os.environ.get("POS_TEST_SEED", "8"))
 KILLS = int(os.environ.get("POS_TEST_KILLS", "50"))
-STREAM_KILLS = 6  # each with a JVM to start
+STREAM_KILLS = 4  # each with a JVM to start
 
 
 def messages_in(settings: Settings) -> int:

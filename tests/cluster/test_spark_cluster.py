@@ -8,6 +8,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,12 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from loaders import spark_cluster
+from loaders import spark_cluster, writers
 from loaders.check import compare_variances_with_truth, compare_with_truth
 from loaders.config import Settings
 from loaders.kafka.sink import KafkaSink
 from loaders.landing import MESSAGES
+from loaders.load import create_bronze
 from loaders.playback import Month, play
 from tests.cluster.conftest import PROJECT, Cluster, assert_all_once, bronze, command
 from tests.faults.figures import Figures
@@ -183,3 +185,27 @@ def test_it_listens_on_loopback_only_and_wants_its_secret(places: Settings) -> N
     assert told["activeapps"] == told["completedapps"] == []
     assert spark_cluster.down(places)
     assert spark_cluster.running(places) == {}
+
+
+def test_a_dbt_by_hand_on_it_writes_alone(places: Settings, tmp_path: Path) -> None:
+    create_bronze(places)
+    spark_cluster.up(places, free_ports(6))
+    known = {**os.environ, **exported(spark_cluster.folder_of(places) / "environment")}
+    seed = [sys.executable, "-m", "dbt.cli.main", "seed", "--select", "stores", "--profiles-dir"]
+    seed += [str(PROJECT / "profiles"), "--target-path", str(tmp_path / "target")]
+
+    def seeded(code: int) -> str:
+        return ended(
+            subprocess.Popen(
+                seed, env=known, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            ),
+            code,
+        )
+
+    with writers.beside_others(places):
+        assert "beside Apache Spark only one may" in seeded(2)
+    assert "Another process is writing" not in seeded(0)
+    assert DeltaTable.is_deltatable(str(places.table("silver", "stores")))
+    # What it has held is let go.
+    with writers.alone(places):
+        pass
