@@ -35,6 +35,7 @@ from loaders.landing import FEEDS, MESSAGES, scan
 from loaders.load import last_number, ledger_of, plan_path
 from loaders.points import points_of
 from loaders.servers import listens
+from loaders.tables import StoredTable
 from loaders.unfinished import unfinished
 
 OK = "ok"
@@ -282,7 +283,7 @@ def _conservation(settings: Settings) -> Iterator[Finding]:
         yield Finding("conservation", NOTE, "nothing was built yet", "run: pos run")
         return
     names = ["source", "_ingest_id", "lines_received", "lines_kept", "lines_duplicate"]
-    books = DeltaTable(str(path)).to_pyarrow_table(columns=[*names, "lines_quarantined"])
+    books = StoredTable(str(path)).to_pyarrow_table(columns=[*names, "lines_quarantined"])
     accounted = pc.add(
         pc.add(books["lines_kept"], books["lines_duplicate"]), books["lines_quarantined"]
     )
@@ -300,7 +301,7 @@ def _conservation(settings: Settings) -> Iterator[Finding]:
         table = settings.table("bronze", feed)
         if not DeltaTable.is_deltatable(str(table)):
             continue
-        rows = DeltaTable(str(table)).to_pyarrow_dataset().to_table(columns=["ingest_id"])
+        rows = StoredTable(str(table)).to_pyarrow_dataset().to_table(columns=["ingest_id"])
         booked = books.filter(pc.equal(books["source"], feed))["_ingest_id"]
         through = pc.max(booked).as_py() or 0
         commits = pc.unique(rows["ingest_id"])
@@ -352,7 +353,7 @@ def _lag(settings: Settings) -> Iterator[Finding]:
     if DeltaTable.is_deltatable(str(path)) and DeltaTable.is_deltatable(str(bronze)):
         table = DeltaTable(str(bronze))
         received = last_number(settings, MESSAGES)
-        books = DeltaTable(str(path)).to_pyarrow_table(
+        books = StoredTable(str(path)).to_pyarrow_table(
             columns=["_ingest_id"], filters=[("source", "=", MESSAGES)]
         )
         behind = received - (pc.max(books["_ingest_id"]).as_py() or 0)

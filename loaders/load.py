@@ -36,6 +36,7 @@ from loaders.landing import FEEDS, MESSAGES, LandedFile, printable, scan
 from loaders.parts import BEGINNING, HEADER_BYTES, Part, lines_at_most, part_after
 from loaders.plan import Plan, ReplacedError, read_part, rows_again, rows_of_files
 from loaders.plan import batches as in_batches
+from loaders.tables import StoredTable
 
 # Bounds one commit's memory: the rows of so many bytes of input take a few times as much.
 BATCH_BYTES = 64 * 1024 * 1024
@@ -388,7 +389,7 @@ def _commit(path: Path, table: pa.Table, transactions: list[Transaction]) -> Non
 def open_table(path: Path) -> DeltaTable:
     """Open a Delta table; :class:`UserError` with advice when it cannot be read."""
     try:
-        return DeltaTable(str(path))
+        return StoredTable(str(path))
     except (DeltaError, OSError) as error:
         raise UserError(
             f"{path} is not a readable Delta table ({first_line(error)}); restore it from a "

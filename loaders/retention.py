@@ -28,6 +28,7 @@ from loaders.errors import UserError
 from loaders.files import only_holder
 from loaders.landing import COUNTS
 from loaders.load import ROW_GROUP_ROWS, open_table
+from loaders.tables import StoredTable
 
 MARK = "key:"
 DEFAULT_KEY = "development"  # as macros/employee_key.sql has it
@@ -120,7 +121,7 @@ def _ranges(settings: Settings, table: DeltaTable, before: datetime) -> Iterator
 
 
 def _replace(settings: Settings, path: str, first: int, last: int, hash_key: str) -> int:
-    table = DeltaTable(path)
+    table = StoredTable(path)
     in_range = (pc.field("ingest_id") >= first) & (pc.field("ingest_id") <= last)
     rows = table.to_pyarrow_dataset().to_table(filter=in_range)
     numbers, texts = rows["employee_id"].to_pylist(), rows["raw"].to_pylist()
@@ -156,7 +157,7 @@ def _built_through(settings: Settings) -> int:
     path = str(settings.table("silver", "int_pos__loads_reconciled"))
     if not DeltaTable.is_deltatable(path):
         return 0
-    books = DeltaTable(path).to_pyarrow_table(
+    books = StoredTable(path).to_pyarrow_table(
         columns=["_ingest_id"], filters=[("source", "=", COUNTS)]
     )
     return int(pc.max(books["_ingest_id"]).as_py() or 0)
@@ -171,7 +172,7 @@ def _refuse_another_key(
         return
     where = (pc.field("_ingest_id") >= first) & (pc.field("_ingest_id") <= last)
     names = ["_ingest_id", "_ingest_line", "employee_key"]
-    silver = DeltaTable(path).to_pyarrow_dataset().to_table(columns=names, filter=where)
+    silver = StoredTable(path).to_pyarrow_dataset().to_table(columns=names, filter=where)
     known = {
         (row["_ingest_id"], row["_ingest_line"]): row["employee_key"] for row in silver.to_pylist()
     }

@@ -18,6 +18,7 @@ from loaders.config import Settings
 from loaders.journal import build_of, entries
 from loaders.landing import MESSAGES
 from loaders.plan import SCAN
+from loaders.tables import StoredTable
 
 Step = dict[str, Any]
 
@@ -88,6 +89,6 @@ def _rows(
     path = str(settings.table(schema, name))
     if not DeltaTable.is_deltatable(path):
         return []
-    dataset = DeltaTable(path).to_pyarrow_dataset()
+    dataset = StoredTable(path).to_pyarrow_dataset()
     rows: list[Step] = dataset.to_table(columns=columns, filter=where, **SCAN).to_pylist()
     return rows

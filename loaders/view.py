@@ -20,6 +20,7 @@ from rich.text import Text
 from loaders.clock import percentile
 from loaders.freshness import Freshness
 from loaders.schedule import Tick
+from loaders.tables import StoredTable
 
 LINE_SECONDS = 5.0
 PRODUCTS_SHOWN = 6
@@ -73,7 +74,7 @@ class Figures:
         path = lakehouse / "gold" / "inventory_current"
         if not DeltaTable.is_deltatable(str(path)):
             return
-        table = DeltaTable(str(path)).to_pyarrow_table(
+        table = StoredTable(str(path)).to_pyarrow_table(
             columns=[
                 "store_name",
                 "item_name",
@@ -103,7 +104,7 @@ class Figures:
         """Refresh the number of message lines taken in, from the books of the intake."""
         path = lakehouse / "silver" / "int_pos__loads_reconciled"
         if DeltaTable.is_deltatable(str(path)):
-            table = DeltaTable(str(path)).to_pyarrow_table(columns=["source", "lines_received"])
+            table = StoredTable(str(path)).to_pyarrow_table(columns=["source", "lines_received"])
             messages = table.filter(pc.equal(table["source"], "pos_messages"))
             self.lines = pc.sum(messages["lines_received"]).as_py() or 0
 

@@ -20,6 +20,7 @@ from deltalake.exceptions import DeltaError
 
 from loaders.errors import UserError, first_line
 from loaders.landing import COUNTS, ITEMS, MESSAGES
+from loaders.tables import StoredTable
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -106,7 +107,7 @@ class Gold:
             schema, short = name.split(".")
             path = self._lakehouse / schema / short
             try:
-                self._open[name] = DeltaTable(str(path), version=self.versions[name])
+                self._open[name] = StoredTable(str(path), version=self.versions[name])
             except (DeltaError, OSError) as error:
                 raise UserError(
                     f"cannot read {name} at {path}, version {self.versions[name]}: "
