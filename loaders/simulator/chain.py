@@ -30,6 +30,9 @@ from loaders.simulator.tables import Ints, Ledger, concatenate, random_trans_ids
 MAX_STORES = 1_000  # a store's name has three digits
 # Of the logarithm of a store's lines: of 200 the largest is 2.5 times the mean.
 _SIZE_DEVIATION = 0.35
+# Between the counts of two stores of one night. The last of 1,000 is taken before 3 h, and nothing
+# moves from midnight to 4 h.
+_COUNTS_APART_S = 10
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ def simulate_store(chain: Chain, store_id: int) -> Month:
         lost,
         streams,
         (store_id,),
+        counted_after_s=_COUNTS_APART_S * store_id,
     )
 
 

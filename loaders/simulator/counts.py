@@ -42,9 +42,11 @@ def make_count_files(
     at_counts: list[Ints],
     streams: dict[str, np.random.Generator],
     store_ids: Sequence[int] = STORE_IDS,
+    after_s: int = 0,
 ) -> list[CountFile]:
     """Full counts from the physical stock (keys,) at each count, and their corrections, sorted by
-    sent_s. The keys are those of the stores `store_ids`, one after the other.
+    sent_s. The keys are those of the stores `store_ids`, one after the other. They are taken
+    `after_s` seconds after midnight, in hours in which nothing moves.
 
     A corrected row is wrong in the first file and right in the second. No two files of a store are
     sent in the same second, because the second names the file.
@@ -56,7 +58,7 @@ def make_count_files(
             truth = stock[place * config.items : (place + 1) * config.items]
             shelves = streams["employees"].integers(1, _EMPLOYEES + 1, _EMPLOYEES)
             employee = shelves[everything * _EMPLOYEES // config.items]
-            counted_s = day * DAY_S
+            counted_s = day * DAY_S + after_s
             sent_s = counted_s
             late = streams["fault_late_counts"]
             if late.random() < config.faults.late_counts:

@@ -69,9 +69,11 @@ def put_together(
     hidden: demand.HiddenShrink,
     streams: dict[str, np.random.Generator],
     store_ids: tuple[int, ...],
+    counted_after_s: int = 0,
 ) -> Month:
     """The month of the stores `store_ids` (ascending), of what is wanted of them and what they
-    lose. `policy` is that of their keys, one store after the other."""
+    lose. `policy` is that of their keys, one store after the other; they are counted
+    `counted_after_s` seconds after a midnight."""
     ids = np.asarray(store_ids, np.int64)
     moves = ~((wanted.store_id == ONLINE_STORE_ID) & (wanted.change_type_id == BOPIS))
     moving = moves[wanted.transaction]
@@ -111,7 +113,7 @@ def put_together(
         ledger,
         first_sent_s,
         faults.transmit(config, ledger, first_sent_s, streams),
-        counts.make_count_files(config, run.at_counts, streams, store_ids),
+        counts.make_count_files(config, run.at_counts, streams, store_ids, counted_after_s),
         run.at_end.reshape(len(store_ids), config.items),
         store_ids,
     )

@@ -20,7 +20,7 @@ from loaders.landing import scan
 from loaders.playback import Month, play
 from loaders.simulator import Chain, Config, simulate, write_chain, write_month, writing
 from loaders.simulator.chain import shared_by_stores, simulate_store
-from loaders.simulator.config import BOPIS, pos_name
+from loaders.simulator.config import BOPIS, DAY_S, pos_name
 from loaders.simulator.writing import write_store
 from loaders.truth import expected_commitments, expected_on_hand
 from tests.loaders.received import Received
@@ -155,6 +155,7 @@ def test_nothing_is_sold_that_is_not_there() -> None:
         assert (month.physical >= 0).all()
         for count in month.counts:
             assert count.store_id == store_id
+            assert count.counted_s % DAY_S == 10 * store_id, "each store at a time of its own"
             assert (np.asarray(count.quantity) >= 0).all()
 
 
