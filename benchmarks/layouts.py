@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
+from benchmarks.processes import usage
 from benchmarks.results import Record
 from benchmarks.stores import Places
 from loaders import engine
@@ -87,7 +88,7 @@ def layouts(places: Places, port: int) -> Record:
     }
     found: dict[str, dict[str, Any]] = {}
     expected: dict[str, int] = {}
-    engine.up(settings)
+    server, _ = engine.up(settings)
     try:
         session = engine.connect(settings)
         for name, source in sources.items():
@@ -98,12 +99,15 @@ def layouts(places: Places, port: int) -> Record:
                 place = folder / f"{name}_{kind}"
                 _write(place, inventory, layout)
                 _register(session, f"{name}_{kind}", place, "delta")
+                before = usage([server.pid])
                 took = _merges(session, f"{name}_{kind}", f"tick_{kind}", source, layout)
+                used = usage([server.pid]).since(before)
                 added, removed, written = _last_commit(place)
                 total = _sum_of(place)
                 wrong = total != expected.setdefault(kind, total)
                 found.setdefault(name, {})[kind] = {
                     "seconds": took,
+                    "cpu_seconds": used.cpu_seconds / len(took),
                     "files_added": added,
                     "files_removed": removed,
                     "bytes_written": written,

@@ -187,7 +187,8 @@ def _layouts(records: Sequence[Record]) -> str:
         cells = [LAYOUTS[name].title]
         for each in kinds.values():
             said = (
-                f"{median(each['seconds']):.1f} s, {each['files_removed']} files replaced, "
+                f"{median(each['seconds']):.1f} s, {each['cpu_seconds']:.1f} CPU-seconds, "
+                f"{each['files_removed']} files replaced, "
                 f"{each['bytes_written'] / 1e6:,.0f} MB written"
             )
             cells.append("WRONG" if each["is_wrong"] else said)

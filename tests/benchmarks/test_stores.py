@@ -14,7 +14,7 @@ from benchmarks.layouts import LAYOUTS, Layout
 from benchmarks.report import render
 from benchmarks.results import Record
 from benchmarks.stores import PARTS, Day, Size, make_project
-from benchmarks.stores_page import Fit
+from benchmarks.stores_page import BEGINS, ENDS, NOTHING, Fit, into_page, section
 from loaders.config import Settings
 from loaders.playback import Slot
 from loaders.simulator import Chain, Config, write_chain
@@ -22,6 +22,7 @@ from loaders.warehouse import Warehouse
 
 SIZE = Size(4, 30)
 LINES = 3_000
+SIZES = Path(__file__).resolve().parents[2] / "profiles" / "SIZES.md"
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,38 @@ def test_the_page_shows_what_holds_and_the_estimate_with_its_arithmetic() -> Non
     page = render([], [wrong])
     assert "| 20 x 20,000 | 2.0 s |" not in page
     assert "WRONG: {'ticks': 7}" in page
+
+
+def test_the_page_of_sizes_takes_the_figures_between_its_marks_and_nothing_else() -> None:
+    page = SIZES.read_text()
+    before, after = page.partition(BEGINS)[0], page.partition(ENDS)[2]
+    local = ticks_of("20x20000", {"300": 1.0, "3000": 2.0, "30000": 5.0}, target="local")
+    filled = into_page(page, [local])
+    assert filled.startswith(before + BEGINS)
+    assert filled.endswith(ENDS + after)
+    assert "| 20 x 20,000 | 2.0 s | 6,000 | 223 million | 2.0 million | 2.0 GiB |" in filled
+    assert into_page(filled, [local]) == filled
+    assert NOTHING in into_page(filled, [])
+    with pytest.raises(ValueError, match="no place"):
+        into_page(before, [local])
+
+
+def test_the_layouts_are_shown_and_a_wrong_one_is_named() -> None:
+    taken = {"seconds": [1.0, 3.0, 2.0], "cpu_seconds": 4.0, "files_removed": 5}
+    taken |= {"files_added": 5, "bytes_written": 6_000_000, "is_wrong": False}
+    record = {
+        "measure": "chain_layouts",
+        "size": "20x20000",
+        "keys": 400_000,
+        "layouts": {
+            "plain": {"few": taken, "all": taken},
+            "stores": {"few": taken, "all": taken | {"is_wrong": True}},
+        },
+    }
+    text = section([record])
+    said = "2.0 s, 4.0 CPU-seconds, 5 files replaced, 6 MB written"
+    assert f"| {LAYOUTS['plain'].title} | {said} | {said} |" in text
+    assert f"| {LAYOUTS['stores'].title} | {said} | WRONG |" in text
 
 
 def test_without_measurements_there_is_no_such_section() -> None:
