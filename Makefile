@@ -15,7 +15,7 @@ BENCH_VENV := .venv-bench
 BENCH_READY := $(BENCH_VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-truth test-faults test-pages test-cluster bench bench-quick bench-kafka soak up down kafka-up kafka-down cluster-up cluster-down status lint sbom audit format docs lock lock-bench clean
+.PHONY: help setup run test test-truth test-faults test-pages test-cluster bench bench-quick bench-kafka bench-stores soak up down kafka-up kafka-down cluster-up cluster-down status lint sbom audit format docs lock lock-bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench-kafka: $(READY)  ## The real month through Kafka, at 10x and at full speed
 
 bench-quick: $(READY)  ## In ten minutes what fits of the targets; fails where one is missed
 	@$(BIN)/python -m benchmarks quick $(BENCH_OPTIONS)
+
+bench-stores: $(READY)  ## Many stores, hours: ticks against keys and lines; benchmarks/README.md, profiles/SIZES.md
+	@$(BIN)/python -m benchmarks stores $(BENCH_OPTIONS)
 
 # What the others need, apart from the project's own environment.
 $(BENCH_READY): benchmarks/requirements.lock

@@ -1,6 +1,7 @@
 """``python -m benchmarks full|quick``: measure, judge, write the page (of ``full``).
 
 ``judge`` and ``report`` do the second and the third of a run's results, without measuring.
+``stores`` measures many stores (benchmarks/stores.py) and writes the page.
 
 Exit codes: 0 all targets that were to be measured are met, 1 a target is missed.
 """
@@ -18,10 +19,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import measures, race
+from benchmarks import layouts, measures, race, stores, stores_page
 from benchmarks.history import Base, History
 from benchmarks.report import render
-from benchmarks.results import PROJECT, Record, Results, median_seconds
+from benchmarks.results import PROJECT, Record, Results, is_wrong_or_failed, median_seconds
 from benchmarks.systems import SYSTEMS
 from benchmarks.targets import FULL, QUICK, SIZES, exit_code, judge
 
@@ -37,6 +38,7 @@ SPARK_SECONDS = 900.0  # in which it makes some 40 ticks; 200 are more than an h
 class Plan:
     """What is to be measured, and where."""
 
+    what: str
     work: Path
     results: Results
     resume: bool
@@ -47,10 +49,19 @@ class Plan:
     measures: Sequence[str]
     month: Path
     aging_ticks: int
+    chains: Sequence[stores.Size]
+    spark_chains: Sequence[stores.Size]
 
-    def measure(self, take: Callable[[], Record], **wanted: object) -> Record | None:
-        """Take a measurement, unless the run that is resumed has it; say how it went."""
-        if self.resume and self.results.has(**wanted):
+    def has(self, **wanted: object) -> bool:
+        """True if the run that is resumed has this measurement."""
+        return self.resume and self.results.has(**wanted)
+
+    def measure(
+        self, take: Callable[[], Record], *, anew: bool = False, **wanted: object
+    ) -> Record | None:
+        """Take a measurement, unless the run that is resumed has it (``anew``: even then); say how
+        it went."""
+        if not anew and self.has(**wanted):
             return None
         name = " ".join(str(value) for value in wanted.values())
         print(f"{time.strftime('%H:%M:%S')} {name} ...", flush=True)
@@ -65,6 +76,7 @@ def main() -> None:
     arguments = _arguments()
     environment = Path(arguments.environment).absolute()
     plan = Plan(
+        what=arguments.what,
         work=arguments.work.absolute(),
         results=Results(arguments.results.absolute()),
         resume=arguments.resume,
@@ -75,14 +87,19 @@ def main() -> None:
         measures=[name for name in arguments.measures.split(",") if name],
         month=arguments.work.absolute() / "month",
         aging_ticks=arguments.aging_ticks,
+        chains=_chains(arguments.chains),
+        spark_chains=_chains(arguments.spark_chains),
     )
-    if arguments.what in ("full", "quick"):
+    if arguments.what in MEASURING:
         if not arguments.resume:
             plan.results.path.unlink(missing_ok=True)
         plan.work.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
-        (full if arguments.what == "full" else quick)(plan)
+        MEASURING[arguments.what](plan)
         print(f"in all {(time.monotonic() - started) / 60:.1f} minutes")
+    if arguments.what == "stores":
+        write_page(plan)
+        sys.exit(int(any(map(is_wrong_or_failed, plan.results.records()))))
     targets = QUICK if arguments.what in ("quick", "judge") else FULL
     outcomes = judge(targets, plan.results.records())
     for outcome in outcomes:
@@ -116,6 +133,48 @@ def quick(plan: Plan) -> None:
     subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
     few_days = race.Course.of(History(Base(days), 1), 3, special=0)
     _race(plan, "ours_spark", few_days, QUICK_RIVAL, months=0)
+
+
+def many_stores(plan: Plan) -> None:
+    """Each size: its day simulated, loaded, built, then the ticks after it on each target; the
+    layouts at the largest. What a resumed run has measured takes no time again."""
+    largest = max(plan.chains, key=lambda size: size.keys)
+    for size in plan.chains:
+        places, port = stores.Places(plan.work, size), plan.port
+        steps: list[tuple[Record, partial[Record]]] = [
+            ({"measure": "chain_simulate"}, partial(stores.simulate, places, size.lines)),
+            ({"measure": "chain_load"}, partial(stores.load, places)),
+            ({"measure": "chain_history"}, partial(stores.history, places, port)),
+            (
+                {"measure": "chain_ticks", "target": "local"},
+                partial(stores.ticks, places, port, "local"),
+            ),
+        ]
+        for cores in stores.SPARK_CORES if size in plan.spark_chains else ():
+            of = {"measure": "chain_ticks", "target": "spark", "cores": cores}
+            steps.append((of, partial(stores.ticks, places, port, "spark", cores)))
+        if size == largest:
+            steps.append(({"measure": "chain_layouts"}, partial(layouts.layouts, places, port)))
+        _steps_of_a_size(plan, places, steps)
+
+
+def _steps_of_a_size(
+    plan: Plan, places: stores.Places, steps: Sequence[tuple[Record, partial[Record]]]
+) -> None:
+    size = {"size": str(places.size), "stores": places.size.stores, "items": places.size.items}
+    missing = [of for of, _ in steps if not plan.has(**of, **size)]
+    made = {"chain_simulate": places.has_chain, "chain_history": places.has_history}
+    for of, take in steps if missing else ():
+        # What a later step stands on is made again where it is gone.
+        anew = not made.get(of["measure"], lambda: True)()
+        done = plan.measure(partial(_of_a_chain, take, of | size), anew=anew, **of, **size)
+        if done is not None and done.get("error") and of["measure"] in made:
+            return
+    places.remove()
+
+
+def _of_a_chain(take: partial[Record], of: Record) -> Record:
+    return measures.alone(take.func, *take.args) | of
 
 
 def _own_measures(
@@ -171,7 +230,15 @@ def _race(
 
 def write_page(plan: Plan) -> None:
     """README.md and the chart, of the results as they are."""
-    (HERE / "README.md").write_text(render(plan.results.records()))
+    records = {name: Results(HERE / "results" / f"{name}.jsonl") for name in ("full", "stores")}
+    records["stores" if plan.what == "stores" else "full"] = plan.results
+    full_records = records["full"].records()
+    chain_records = records["stores"].records()
+    (HERE / "README.md").write_text(render(full_records, chain_records))
+    sizes = PROJECT / "profiles" / "SIZES.md"
+    sizes.write_text(stores_page.into_page(sizes.read_text(), chain_records))
+    if plan.what == "stores":
+        return
     if plan.environment is None:
         print("no chart: the benchmarks' environment is not made (make .venv-bench)")
         return
@@ -198,9 +265,16 @@ def _summary(record: Record) -> str:
     )
 
 
+def _chains(text: str) -> list[stores.Size]:
+    return [stores.Size.parse(size) for size in text.split(",") if size]
+
+
+MEASURING = {"full": full, "quick": quick, "stores": many_stores}
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=("full", "quick", "judge", "report"))
+    parser.add_argument("what", choices=("full", "quick", "judge", "report", "stores"))
     parser.add_argument("--work", type=Path, default=PROJECT / "target" / "bench")
     parser.add_argument("--results", type=Path, help="default: benchmarks/results/WHAT.jsonl")
     parser.add_argument("--resume", action="store_true", help="keep what this commit has measured")
@@ -209,10 +283,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--systems", default=",".join(SYSTEMS))
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="months of history")
     parser.add_argument("--measures", default=",".join(OWN_MEASURES))
+    parser.add_argument("--chains", default=",".join(map(str, stores.SIZES)), help="STORESxITEMS")
+    spark_chains = ",".join(map(str, stores.SPARK_SIZES))
+    parser.add_argument("--spark-chains", default=spark_chains, help="of those, on Spark as well")
     parser.add_argument("--aging-ticks", type=int, default=measures.AGING_TICKS)
     arguments = parser.parse_args()
     if arguments.results is None:
-        name = "quick" if arguments.what in ("quick", "judge") else "full"
+        name = {"judge": "quick", "report": "full"}.get(arguments.what, arguments.what)
         folder = PROJECT / "target" if name == "quick" else HERE / "results"
         arguments.results = folder / f"{name}.jsonl"
     return arguments

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
+from benchmarks import stores_page
 from benchmarks.results import Record, find, is_wrong, median_seconds
 from benchmarks.systems import SYSTEMS
+from benchmarks.tables import table
 from benchmarks.targets import FULL, Outcome, judge, shown
 
 KINDS = {
@@ -20,8 +22,8 @@ KINDS = {
 HERE = Path(__file__).parent
 
 
-def render(records: Sequence[Record]) -> str:
-    """The whole page, of the records of one run."""
+def render(records: Sequence[Record], chains: Sequence[Record] = ()) -> str:
+    """The whole page, of the records of one run and of one of many stores."""
     parts = [
         (HERE / "head.md").read_text() + "\n",
         _machine(records),
@@ -33,6 +35,7 @@ def render(records: Sequence[Record]) -> str:
         "\n## This project alone\n\n",
         _own(records),
         "\n",
+        *(f"{text}\n" for text in [stores_page.section(chains)] if text),
         (HERE / "method.md").read_text(),
     ]
     return "".join(parts)
@@ -60,7 +63,7 @@ def _targets(outcomes: Iterable[Outcome]) -> str:
         [each.name, shown(each.value, each.unit), each.wanted, _bold_miss(each.verdict)]
         for each in outcomes
     ]
-    return _table(["target", "measured", "wanted", ""], rows)
+    return table(["target", "measured", "wanted", ""], rows)
 
 
 def _bold_miss(verdict: str) -> str:
@@ -85,7 +88,7 @@ def _race(records: Sequence[Record], kind: str, title: str) -> str:
             cells = [_cell(races, record, kind) for record in found]
             rows.append([f"**{entry.title}**" if name.startswith("ours") else entry.title, *cells])
     note = "Seconds: median (smallest to largest, repetitions); × is against this project on Sail."
-    return f"### {title[0].upper()}{title[1:]}\n\n{note}\n\n{_table(header, rows)}\n"
+    return f"### {title[0].upper()}{title[1:]}\n\n{note}\n\n{table(header, rows)}\n"
 
 
 def _cell(races: Sequence[Record], record: Record | None, kind: str) -> str:
@@ -131,7 +134,7 @@ def _own(records: Sequence[Record]) -> str:
             rows.append([f"{record['measure']}{where}", said])
     for name in ("ours_local", "ours_spark"):
         rows += _own_of_race(records, name)
-    return _table(["what", "measured"], rows)
+    return table(["what", "measured"], rows)
 
 
 def _own_of_race(records: Sequence[Record], name: str) -> list[list[str]]:
@@ -193,8 +196,3 @@ _OWN: dict[str, Callable[[Record], str]] = {
         f"{record['most_at_once_gib']:.2f} GiB at one moment"
     ),
 }
-
-
-def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)

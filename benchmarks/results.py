@@ -95,6 +95,11 @@ def is_wrong(record: Record) -> bool:
     return any(record.get("differing_keys", {}).values())
 
 
+def is_wrong_or_failed(record: Record) -> bool:
+    """True if there is nothing of the record that counts."""
+    return bool(record.get("error")) or is_wrong(record)
+
+
 def _of(path: str, name: str) -> str:
     for line in Path(path).read_text().splitlines():
         key, _, value = line.partition(":")

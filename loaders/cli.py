@@ -82,6 +82,14 @@ def pos() -> None:
 @click.option("--days", default=31, show_default=True)
 @click.option("--items", default=100_000, show_default=True)
 @click.option("--lines", default=1_500_000, show_default=True, help="Item lines to aim at.")
+@click.option("--stores", default=2, show_default=True, help="More than 2: a chain, one online.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Of a chain: so many stores at a time, a process each.",
+)
 @click.option("--duplicates", default=0.0, help="Share of messages sent twice.")
 @click.option("--late", default=0.0, help="Share sent up to ten days late.")
 @click.option("--out-of-order", default=0.0, help="Share sent minutes late.")
@@ -90,14 +98,24 @@ def pos() -> None:
 @click.option("--conflicting", default=0.0, help="Share repeated with another quantity.")
 @click.option("--late-counts", default=0.0, help="Share of count files sent days late.")
 @click.option("--corrected-counts", default=0.0, help="Share of count rows corrected later.")
-def simulate(out: Path, seed: int, days: int, items: int, lines: int, **faults: float) -> None:
-    """Simulate a month of two POS systems into a folder, with the truth beside it."""
-    from loaders.simulator import Config, Faults, write_month
+def simulate(
+    out: Path, seed: int, days: int, items: int, lines: int, stores: int, jobs: int, **faults: float
+) -> None:
+    """Simulate a month of two POS systems, or of a chain of stores, into a folder, with the truth
+    beside it."""
+    from loaders.simulator import Chain, Config, Faults, write_chain, write_month
     from loaders.simulator import simulate as simulate_month
 
     config = Config(seed=seed, days=days, items=items, lines=lines, faults=Faults(**faults))  # type: ignore[arg-type]
-    write_month(simulate_month(config), out)
-    click.echo(f"{out}: {days} days, {items:,} items; play it with: pos play {out}")
+    if stores == 2:
+        write_month(simulate_month(config), out)
+        click.echo(f"{out}: {days} days, {items:,} items; play it with: pos play {out}")
+        return
+    write_chain(Chain(config, stores), out, jobs)
+    click.echo(
+        f"{out}: {days} days, {stores} stores, {items:,} items; the models know the stores by: "
+        f"cp {out}/stores.csv seeds/; play it with: pos play {out}"
+    )
 
 
 @pos.command()

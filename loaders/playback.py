@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, TextIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from loaders.errors import UserError
 from loaders.failpoints import reach
@@ -81,6 +81,36 @@ def progress_of(landing: Path) -> Progress | None:
         return None
 
 
+class _Messages:
+    """What one system sent, in order of time. Read by row groups, one of which is kept: all of a
+    month's, a few minutes' or an hour's of each store of a chain."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetFile(path)
+        self._sent_at = self._file.read(["sent_at"])["sent_at"].to_numpy()
+        rows = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
+        self._bounds = np.concatenate([[0], np.cumsum(rows)]).tolist()
+        self._kept: tuple[int, pa.ChunkedArray] | None = None
+
+    def between(self, slot: Slot) -> list[str]:
+        """The messages that were sent in a slot."""
+        ends = [np.datetime64(slot.after, "us"), np.datetime64(slot.through, "us")]
+        first, last = np.searchsorted(self._sent_at, ends, side="right").tolist()
+        lines: list[str] = []
+        for group, (begin, end) in enumerate(pairwise(self._bounds)):
+            if max(first, begin) < min(last, end):
+                part = self._bodies(group).slice(
+                    max(first - begin, 0), min(last, end) - max(first, begin)
+                )
+                lines += part.to_pylist()
+        return lines
+
+    def _bodies(self, group: int) -> pa.ChunkedArray:
+        if self._kept is None or self._kept[0] != group:
+            self._kept = (group, self._file.read_row_group(group, ["body"])["body"])
+        return self._kept[1]
+
+
 class Month:
     """A simulated month on disk: what was sent, by time of sending."""
 
@@ -93,11 +123,9 @@ class Month:
         self.folder = folder
         self.description = json.loads((folder / "month.json").read_bytes())
         self.identity = json.dumps(self.description["config"], sort_keys=True)
-        self._changes: dict[str, tuple[NDArray[np.datetime64], pa.ChunkedArray]] = {}
+        self._changes: dict[str, _Messages] = {}
         for path in sorted(folder.glob("*/changes.parquet")):
-            table = pq.read_table(path, columns=["sent_at", "body"])
-            sent_at = table["sent_at"].to_numpy()
-            self._changes[path.parent.name] = (sent_at, table["body"])
+            self._changes[path.parent.name] = _Messages(path)
         self._counts = [
             (_time(count["sent_at"]), count["pos"], count["path"])
             for count in json.loads((folder / "counts.json").read_bytes())
@@ -125,14 +153,9 @@ class Month:
             if slot.after < sent_at <= slot.through:
                 yield f"{pos}/counts/{Path(path).name}", (self.folder / path).read_bytes()
         name = slot.through.strftime("%Y%m%dT%H%M%S%f")
-        for pos, (times, bodies) in self._changes.items():
-            first, last = np.searchsorted(
-                times,
-                [np.datetime64(slot.after, "us"), np.datetime64(slot.through, "us")],
-                side="right",
-            )
-            if last > first:
-                lines = bodies.slice(first, last - first).to_pylist()
+        for pos, messages in self._changes.items():
+            lines = messages.between(slot)
+            if lines:
                 yield f"{pos}/changes/{name}.json", ("\n".join(lines) + "\n").encode()
 
 

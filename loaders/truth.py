@@ -62,8 +62,14 @@ def expected_on_hand(month_dir: Path, clock: datetime) -> pa.Table:
     """
     if not (month_dir / "month.json").is_file():
         raise UserError(f"{month_dir} holds no finished month (no month.json); run `pos simulate`")
-    counts = _sent_until(month_dir / "truth" / "counts.parquet", clock)
-    moves = _sent_until(month_dir / "truth" / "movements.parquet", clock)
+    found = [_on_hand(part, clock) for part in _parts(month_dir)]
+    return pa.concat_tables(found).sort_by([("store_id", "ascending"), ("item_id", "ascending")])
+
+
+def _on_hand(part: Path, clock: datetime) -> pa.Table:
+    """As expected_on_hand(), of the stores whose truth lies in the folder `part`."""
+    counts = _sent_until(part / "counts.parquet", clock)
+    moves = _sent_until(part / "movements.parquet", clock)
     keys_of = _Keys.of(counts, moves)
     count_key, move_key = keys_of.coded(counts), keys_of.coded(moves)
     keys = np.union1d(_distinct(count_key), _distinct(move_key))
@@ -105,13 +111,13 @@ def expected_commitments(month_dir: Path, clock: datetime) -> pa.Table:
     committed_quantity int64. An order is let go of when the event clock, the latest event of all
     that has been sent, is more than RELEASE past it.
     """
-    truth = month_dir / "truth"
-    orders = _sent_until(truth / "orders.parquet", clock)
-    pickups = _sent_until(truth / "pickups.parquet", clock)
-    moves = _sent_until(truth / "movements.parquet", clock)
-    event_clock = max(
-        _micros(orders, "ordered_at").max(initial=0), _micros(moves, "occurred_at").max(initial=0)
-    )
+    parts = _parts(month_dir)
+    orders = pa.concat_tables(_sent_until(part / "orders.parquet", clock) for part in parts)
+    pickups = pa.concat_tables(_sent_until(part / "pickups.parquet", clock) for part in parts)
+    event_clock = _micros(orders, "ordered_at").max(initial=0)
+    for part in parts:
+        moves = _sent_until(part / "movements.parquet", clock)
+        event_clock = max(event_clock, _micros(moves, "occurred_at").max(initial=0))
     ordered = orders.group_by(["trans_id", "item_id"]).aggregate(
         [("quantity", "sum"), ("ordered_at", "min"), ("fulfillment_store_id", "min")]
     )
@@ -147,8 +153,13 @@ def expected_variances(month_dir: Path, clock: datetime) -> pa.Table:
     counted_at timestamp[us], counted_quantity, book_quantity, variance_quantity int64. The book is
     the count before it plus what moved after that one and no later than this one.
     """
-    counts = _sent_until(month_dir / "truth" / "counts.parquet", clock)
-    moves = _sent_until(month_dir / "truth" / "movements.parquet", clock)
+    return pa.concat_tables([_variances(part, clock) for part in _parts(month_dir)])
+
+
+def _variances(part: Path, clock: datetime) -> pa.Table:
+    """As expected_variances(), of the stores whose truth lies in the folder `part`."""
+    counts = _sent_until(part / "counts.parquet", clock)
+    moves = _sent_until(part / "movements.parquet", clock)
     keys_of = _Keys.of(counts, moves)
     count_key, move_key = keys_of.coded(counts), keys_of.coded(moves)
     counted_at, sent_at = _micros(counts, "counted_at"), _micros(counts, "sent_at")
@@ -201,6 +212,14 @@ def _standing_counts(key: Ints, counted_at: Ints, sent_at: Ints) -> Ints:
     last = np.append(ordered[1:] != ordered[:-1], True)[: len(ordered)]
     standing: Ints = latest[last]
     return standing
+
+
+def _parts(month_dir: Path) -> list[Path]:
+    """The folders that the truth lies in: one for a month, one for each store of a chain."""
+    truth = month_dir / "truth"
+    if (truth / "movements.parquet").exists():
+        return [truth]
+    return sorted(path.parent for path in truth.glob("*/movements.parquet"))
 
 
 def _sent_until(path: Path, clock: datetime) -> pa.Table:

@@ -2,20 +2,24 @@
     For look_up(): what the stores are, as one text: `online:0 physical:1`. Whether a BOPIS record is
     an order or a pickup, and where an order is collected that does not say, hangs on it; so a table
     whose sums were made under other roles has to be added up anew. Each row carries the text, see
-    `roles_changed`.
+    `roles_changed`, so it is the hash of a text that is longer than one: of 200 stores it has 2,600
+    characters, which a million rows in a join do not fit into memory with.
 #}
 {% macro store_roles() -%}
-    select
-        -- It becomes a literal: without what would end one.
-        regexp_replace(
-            concat_ws(
-                ' ', sort_array(collect_set(concat(channel, ':', cast(store_id as string))))
-            ),
-            concat('[', char(39), char(92), char(92), ']'),
-            ''
-        )
-    from {{ ref('stores') }}
-    where channel is not null
+    select case when length(in_words) > 64 then sha2(in_words, 256) else in_words end
+    from (
+        select
+            -- It becomes a literal: without what would end one.
+            regexp_replace(
+                concat_ws(
+                    ' ', sort_array(collect_set(concat(channel, ':', cast(store_id as string))))
+                ),
+                concat('[', char(39), char(92), char(92), ']'),
+                ''
+            ) as in_words
+        from {{ ref('stores') }}
+        where channel is not null
+    ) as roles
 {%- endmacro %}
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from loaders.schedule import RETRY_SECONDS, Schedule, Tick
 COLUMNS = ["store_id", "item_id", "on_hand_quantity"]
 TRIES = 3
 BACKFILL = "backfill.json"  # beside a history that was built before: what each month took
+PROJECT_OF_ITS_OWN = "project"  # beside the lakehouse: dbt's project, where it is not this one
 NAMES = {"local": ("pysail",), "spark": ("pyspark", "delta-spark")}
 
 
@@ -29,6 +31,8 @@ class Ours:
 
     def __init__(self, folder: Path, port: int, target: str) -> None:
         self._settings = Settings(folder / "landing", folder / "lakehouse", port, target)
+        if (folder / PROJECT_OF_ITS_OWN).exists():
+            self._settings = replace(self._settings, project=folder / PROJECT_OF_ITS_OWN)
         self._settings.landing.mkdir(parents=True, exist_ok=True)
         os.environ.update(self._settings.environment())
         try:

@@ -22,25 +22,33 @@ _SHOP_OPENS_S = 8 * 3600
 _LINE_COLLECTED = 0.6  # of a partly collected order
 
 
-def mark_orders(config: Config, baskets: Ledger, rng: np.random.Generator) -> tuple[Ledger, Bools]:
+def mark_orders(
+    config: Config, baskets: Ledger, rng: np.random.Generator, shops: int = 1
+) -> tuple[Ledger, Bools]:
     """Turn a share of the online baskets into BOPIS orders; also returns (n,) which ones.
 
-    An order's quantities are all negative: nothing is returned in an order.
+    An order's quantities are all negative: nothing is returned in an order. Where there are several
+    `shops` (store ids from SHOP_STORE_ID on), every order names one, or nobody could tell.
     """
     ordered = rng.random(baskets.size) < config.bopis_share
-    named = ordered & (rng.random(baskets.size) < _NAMES_THE_SHOP)
+    if shops == 1:
+        named = ordered & (rng.random(baskets.size) < _NAMES_THE_SHOP)
+        shop = np.full(baskets.size, SHOP_STORE_ID)
+    else:
+        named = ordered
+        shop = SHOP_STORE_ID + rng.integers(0, shops, baskets.size)
     line_ordered = ordered[baskets.transaction]
     marked = replace(
         baskets,
         change_type_id=np.where(ordered, BOPIS, baskets.change_type_id),
-        fulfillment_store_id=np.where(named, SHOP_STORE_ID, NO_STORE),
+        fulfillment_store_id=np.where(named, shop, NO_STORE),
         quantity=np.where(line_ordered, -np.abs(baskets.quantity), baskets.quantity),
     )
     return marked, ordered
 
 
 def draw_pickups(config: Config, orders: Ledger, rng: np.random.Generator) -> Ledger:
-    """The pickups of `orders` in the shop, hours to days later, under the orders' trans_id.
+    """The pickups of `orders` in their shop, hours to days later, under the orders' trans_id.
 
     Some orders are never collected, some partly, and those due after the month are left open. What
     is wanted here is still subject to the shop's stock.
@@ -60,7 +68,9 @@ def draw_pickups(config: Config, orders: Ledger, rng: np.random.Generator) -> Le
     some = 1 + (rng.random(lines) * units).astype(np.int64)  # 1 up to all of them
     pickups = replace(
         orders,
-        store_id=np.full(orders.size, SHOP_STORE_ID),
+        store_id=np.where(
+            orders.fulfillment_store_id == NO_STORE, SHOP_STORE_ID, orders.fulfillment_store_id
+        ),
         occurred_s=occurred_s,
         fulfillment_store_id=np.full(orders.size, NO_STORE),
     )

@@ -69,13 +69,25 @@ def draw_popularity(items: int, rng: np.random.Generator) -> NDArray[np.float64]
 
     Each store has its own ranking; the online one is the shop's, blurred.
     """
-    weight = np.arange(1, items + 1, dtype=np.float64) ** RANK_SLOPE
-    weight /= weight.sum()
+    weight = weight_by_rank(items)
     shop_rank = rng.permutation(items)
-    blurred = np.log1p(shop_rank) + rng.normal(0.0, RANK_NOISE, items)
-    online_rank = np.empty(items, np.int64)
-    online_rank[np.argsort(blurred, kind="stable")] = np.arange(items)
+    online_rank = blurred(shop_rank, rng)
     popularity = np.empty((STORES, items))
     popularity[SHOP_STORE_ID] = weight[shop_rank]
     popularity[ONLINE_STORE_ID] = weight[online_rank]
     return popularity
+
+
+def weight_by_rank(items: int) -> NDArray[np.float64]:
+    """(items,) probability that a basket line is the item of each rank, the most popular first."""
+    weight = np.arange(1, items + 1, dtype=np.float64) ** RANK_SLOPE
+    shares: NDArray[np.float64] = weight / weight.sum()
+    return shares
+
+
+def blurred(rank: Ints, rng: np.random.Generator) -> Ints:
+    """(items,) another store's ranking: `rank` (items,), each item some way up or down from it."""
+    moved = np.log1p(rank) + rng.normal(0.0, RANK_NOISE, len(rank))
+    found = np.empty(len(rank), np.int64)
+    found[np.argsort(moved, kind="stable")] = np.arange(len(rank))
+    return found

@@ -16,7 +16,15 @@ from loaders.errors import UserError
 
 ONLINE_STORE_ID = 0
 SHOP_STORE_ID = 1
-POS_NAMES: Mapping[int, str] = {ONLINE_STORE_ID: "online", SHOP_STORE_ID: "store_001"}
+
+
+def pos_name(store_id: int) -> str:
+    """What the system of a store is called, which is also the folder that it sends to."""
+    return "online" if store_id == ONLINE_STORE_ID else f"store_{store_id:03d}"
+
+
+STORE_IDS = (ONLINE_STORE_ID, SHOP_STORE_ID)  # of the month; a chain has more (chain.py)
+POS_NAMES: Mapping[int, str] = {store_id: pos_name(store_id) for store_id in STORE_IDS}
 STORES = len(POS_NAMES)
 
 SALE, SHRINK, RESTOCK, BOPIS = 1, 2, 3, 4  # the seed inventory_change_types.csv
@@ -46,6 +54,7 @@ STREAMS = (
     "fault_malformed",
     "fault_late_counts",
     "fault_corrected_counts",
+    "store_sizes",
 )
 
 
@@ -129,9 +138,13 @@ class Config:
         return {**asdict(self), "start": self.start.isoformat()}
 
 
-def random_streams(seed: int) -> dict[str, np.random.Generator]:
-    """One independent PCG64 generator per name of STREAMS: a change in one shifts no other."""
-    children = np.random.SeedSequence(seed).spawn(len(STREAMS))
+def random_streams(seed: int, store_id: int | None = None) -> dict[str, np.random.Generator]:
+    """One independent PCG64 generator per name of STREAMS: a change in one shifts no other.
+
+    With a `store_id` the streams of that store of a chain, which hang on no other store.
+    """
+    of_store = () if store_id is None else (store_id,)
+    children = np.random.SeedSequence(seed, spawn_key=of_store).spawn(len(STREAMS))
     return {
         name: np.random.Generator(np.random.PCG64(child))
         for name, child in zip(STREAMS, children, strict=True)

@@ -5,11 +5,12 @@ Kept apart from the messages: a count is a file of its own with its own time of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from loaders.simulator.config import DAY_S, STORES, Config
+from loaders.simulator.config import DAY_S, STORE_IDS, Config
 from loaders.simulator.tables import Ints
 
 _EMPLOYEES = 12
@@ -37,10 +38,15 @@ def count_days(config: Config) -> list[int]:
 
 
 def make_count_files(
-    config: Config, at_counts: list[Ints], streams: dict[str, np.random.Generator]
+    config: Config,
+    at_counts: list[Ints],
+    streams: dict[str, np.random.Generator],
+    store_ids: Sequence[int] = STORE_IDS,
+    after_s: int = 0,
 ) -> list[CountFile]:
     """Full counts from the physical stock (keys,) at each count, and their corrections, sorted by
-    sent_s.
+    sent_s. The keys are those of the stores `store_ids`, one after the other. They are taken
+    `after_s` seconds after midnight, in hours in which nothing moves.
 
     A corrected row is wrong in the first file and right in the second. No two files of a store are
     sent in the same second, because the second names the file.
@@ -48,11 +54,11 @@ def make_count_files(
     files: list[CountFile] = []
     everything = np.arange(config.items)
     for day, stock in zip(count_days(config), at_counts, strict=True):
-        for store_id in range(STORES):
-            truth = stock[store_id * config.items : (store_id + 1) * config.items]
+        for place, store_id in enumerate(store_ids):
+            truth = stock[place * config.items : (place + 1) * config.items]
             shelves = streams["employees"].integers(1, _EMPLOYEES + 1, _EMPLOYEES)
             employee = shelves[everything * _EMPLOYEES // config.items]
-            counted_s = day * DAY_S
+            counted_s = day * DAY_S + after_s
             sent_s = counted_s
             late = streams["fault_late_counts"]
             if late.random() < config.faults.late_counts:

@@ -16,6 +16,7 @@ from loaders.simulator.config import (
     ONLINE_STORE_ID,
     SALE,
     SHOP_STORE_ID,
+    STORE_IDS,
     STORES,
     Config,
     random_streams,
@@ -29,7 +30,8 @@ class Month:
 
     ledger: every transaction that the rules keep, as it happened; first_sent_s (n,): its first good
     delivery, seconds since the start. transmissions: every message sent. counts: every count file
-    sent. physical: (STORES, items) units on the shelf at the end. safety_stock: (items,) units.
+    sent. store_ids: whose month it is. physical: (stores, items) units on the shelf at the end, in
+    their order. safety_stock: (items,) units.
     """
 
     config: Config
@@ -40,6 +42,7 @@ class Month:
     transmissions: faults.Transmissions
     counts: list[counts.CountFile]
     physical: Ints
+    store_ids: tuple[int, ...] = STORE_IDS
 
 
 def simulate(config: Config) -> Month:
@@ -51,14 +54,35 @@ def simulate(config: Config) -> Month:
     policy = stock.make_policy(_daily_units(config, popularity, basket_lines))
 
     wanted, hidden = _wanted_ledger(config, popularity, basket_lines, streams)
+    safety_stock = np.maximum.reduce(policy.reorder_point.reshape(STORES, config.items)) // 2
+    return put_together(
+        config, goods, policy, safety_stock, wanted, hidden, streams, store_ids=STORE_IDS
+    )
+
+
+def put_together(
+    config: Config,
+    goods: catalogue.Catalogue,
+    policy: stock.Policy,
+    safety_stock: Ints,
+    wanted: Ledger,
+    hidden: demand.HiddenShrink,
+    streams: dict[str, np.random.Generator],
+    store_ids: tuple[int, ...],
+    counted_after_s: int = 0,
+) -> Month:
+    """The month of the stores `store_ids` (ascending), of what is wanted of them and what they
+    lose. `policy` is that of their keys, one store after the other; they are counted
+    `counted_after_s` seconds after a midnight."""
+    ids = np.asarray(store_ids, np.int64)
     moves = ~((wanted.store_id == ONLINE_STORE_ID) & (wanted.change_type_id == BOPIS))
     moving = moves[wanted.transaction]
-    line_store = wanted.store_id[wanted.transaction][moving]
-    hidden_key = hidden.store_id * config.items + hidden.item
+    line_place = np.searchsorted(ids, wanted.store_id[wanted.transaction][moving])
+    hidden_key = np.searchsorted(ids, hidden.store_id) * config.items + hidden.item
     run = stock.run_stock(
         policy,
         stock.Wanted(
-            np.concatenate([line_store * config.items + wanted.item[moving], hidden_key]),
+            np.concatenate([line_place * config.items + wanted.item[moving], hidden_key]),
             np.concatenate([wanted.occurred_s[wanted.transaction][moving], hidden.occurred_s]),
             np.concatenate([wanted.quantity[moving], -hidden.units]),
             np.concatenate(
@@ -77,6 +101,7 @@ def simulate(config: Config) -> Month:
     quantity[moving] = run.effect[: int(moving.sum())]
     happened = wanted.with_lines(quantity != 0, quantity)
     restocks = deliveries.delivery_documents(run, goods.supplier_id, streams["deliveries"])
+    restocks = replace(restocks, store_id=ids[restocks.store_id])
     ledger = faults.add_unknown_items(
         config, concatenate([happened, restocks]), streams["fault_unknown_item"]
     )
@@ -84,12 +109,13 @@ def simulate(config: Config) -> Month:
     return Month(
         config,
         goods,
-        np.maximum.reduce(policy.reorder_point.reshape(STORES, config.items)) // 2,
+        safety_stock,
         ledger,
         first_sent_s,
         faults.transmit(config, ledger, first_sent_s, streams),
-        counts.make_count_files(config, run.at_counts, streams),
-        run.at_end.reshape(STORES, config.items),
+        counts.make_count_files(config, run.at_counts, streams, store_ids, counted_after_s),
+        run.at_end.reshape(len(store_ids), config.items),
+        store_ids,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from loaders.simulator.config import BOPIS, FIRST_ITEM_ID, ONLINE_STORE_ID, STORES
+from loaders.simulator.config import BOPIS, FIRST_ITEM_ID, ONLINE_STORE_ID
 from loaders.simulator.month import Month
 from loaders.simulator.tables import Bools, Ints
 
@@ -33,8 +33,8 @@ def truth_tables(month: Month) -> dict[str, pa.Table]:
         "counts": _counts(month),
         "physical": pa.table(
             {
-                "store_id": pa.array(np.repeat(np.arange(STORES), month.config.items), pa.int32()),
-                "item_id": np.tile(month.catalogue.item_id, STORES),
+                "store_id": pa.array(np.repeat(month.store_ids, month.config.items), pa.int32()),
+                "item_id": np.tile(month.catalogue.item_id, len(month.store_ids)),
                 "quantity": month.physical.reshape(-1),
             }
         ),
@@ -64,6 +64,21 @@ def totals(month: Month) -> dict[str, Any]:
         "first_sent_at": first.replace("T", " "),
         "last_sent_at": last.replace("T", " "),
     }
+
+
+def sum_of_totals(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The totals of several stores as those of one month."""
+    kinds = sorted({kind for part in parts for kind in part["kept_lines_by_change_type"]})
+    found: dict[str, Any] = {}
+    for name, value in parts[0].items():
+        values = [part[name] for part in parts]
+        if name == "kept_lines_by_change_type":
+            found[name] = {kind: sum(each.get(kind, 0) for each in values) for kind in kinds}
+        elif isinstance(value, int):
+            found[name] = sum(values)
+        else:
+            found[name] = min(values) if name == "first_sent_at" else max(values)
+    return found
 
 
 def _movements(month: Month, moving: Bools) -> pa.Table:
