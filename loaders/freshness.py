@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from deltalake import DeltaTable
 
 from loaders.catalog import SCHEMAS
 from loaders.config import Settings
@@ -127,7 +128,7 @@ def _span(limit: dict[str, Any] | None) -> timedelta | None:
 def _last_received(settings: Settings, rule: Rule) -> datetime | None:
     """The latest time of receipt, from the statistics of the table's files."""
     path = settings.table(BRONZE, rule.table)
-    if not path.is_dir():
+    if not DeltaTable.is_deltatable(str(path)):
         return None
     files = open_table(path).get_add_actions(flatten=True)
     column = f"max.{rule.loaded_at}"

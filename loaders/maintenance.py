@@ -150,7 +150,7 @@ class Maintenance:
         """
         now = time.monotonic()
         found = []
-        for schema, name, path in tables_on_disk(self._settings.lakehouse):
+        for schema, name, path in tables_on_disk(self._settings.disk):
             seen = self._seen.get(path)
             if (
                 seen is None
@@ -166,6 +166,8 @@ class Maintenance:
         ``session`` is the embedded engine's, None on another target. Never raises: a table that
         cannot be maintained can be built, and is tried again later.
         """
+        if not self._settings.is_on_disk:
+            return []
         due = self.due(IDLE_COMMITS if is_idle else BUSY_COMMITS)
         if not due:
             return []
@@ -183,7 +185,7 @@ class Maintenance:
         with only_holder(self._settings.state / "upkeep.lock", doing="maintaining the tables"):
             if session is not None:
                 turns.end_own(session, turns.UPKEEP)
-            for schema, name, path in tables_on_disk(self._settings.lakehouse):
+            for schema, name, path in tables_on_disk(self._settings.disk):
                 with turns.waited_for(session, turns.UPKEEP) if session else nullcontext():
                     upkeep = self._look(f"{schema}.{name}", path, is_idle=True, is_by_hand=True)
                 yield upkeep
