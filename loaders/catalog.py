@@ -66,7 +66,7 @@ def tables_in(lakehouse: Place) -> Iterator[tuple[str, str, Place]]:
 def refusal_of_store(place: Place, error: Exception) -> str:
     """What to say where a store does not let us in, or does not answer."""
     return (
-        f"cannot read {place}: {plain_cause(error)}; is there such a bucket? AWS_REGION, "
+        f"{place} cannot be used: {plain_cause(error)}; is there such a bucket? AWS_REGION, "
         f"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say who asks, and for a store that is not "
         f"Amazon's AWS_ENDPOINT_URL where it is (with AWS_ALLOW_HTTP=true if that is http)"
     )

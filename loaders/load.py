@@ -307,6 +307,8 @@ class Loader:
                 return plan, table
             except CommitFailedError:
                 time.sleep(random.uniform(0, PAUSE_BESIDE_OTHERS))
+            except (DeltaError, OSError) as error:
+                raise UserError(refusal_of_store(path, error)) from error
         raise UserError(
             f"{path} could not be written, others did so {ATTEMPTS_BESIDE_OTHERS} times before; "
             f"start again: nothing is lost"

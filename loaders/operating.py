@@ -98,7 +98,7 @@ def rollback(at: str | None, lakehouse: str | None, port: int | None, target: st
         for point in points_of(settings):
             click.echo(f"{point.name}  {point.made_at:%Y-%m-%d %H:%M:%S} UTC")
         if not points_of(settings):
-            click.echo("no restore point yet: pos run makes one every 15 minutes")
+            click.echo(f"no restore point of {settings.disk}: pos run makes one every 15 minutes")
         return
     report = roll_back(settings, at)
     click.echo(

@@ -14,18 +14,17 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.s3.models import s3_backends
-from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, run_simple
+
+from loaders.s3.server import REGION, UNCONDITIONAL
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-REGION = "us-east-1"
 COMMIT = re.compile(r"/_delta_log/\d{20}\.json$")
-# What a client puts into a log without asking that it be new, which this says of each.
-UNCONDITIONAL = "unconditional commit: "
 
 
 class OneAtATime:

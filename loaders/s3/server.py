@@ -22,6 +22,8 @@ DEFAULT_PORT = 9_000
 PROGRAM = "loaders.s3.emulation"  # in the command line of its process
 BUCKET = "pos"
 REGION = "us-east-1"
+# In its log: a commit of a Delta log that was put without asking that it be new.
+UNCONDITIONAL = "unconditional commit: "
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
