@@ -146,6 +146,6 @@ audit: $(READY)  ## Known vulnerabilities of what is pinned; needs the network, 
 	@$(BIN)/python -m loaders.audit
 
 clean:  ## Remove what was built: lakehouse, landing, month, sample, page, target; the environment stays
-	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; $(BIN)/pos kafka down; $(BIN)/pos cluster down; fi
+	@if [ -x $(BIN)/pos ]; then $(BIN)/pos down; $(BIN)/pos kafka down; $(BIN)/pos cluster down; $(BIN)/pos s3 down; fi
 	@if [ -d sample ]; then $(BIN)/pos down --lakehouse sample/lakehouse --port 50061; fi
-	rm -rf lakehouse landing month sample page target logs
+	rm -rf lakehouse lakehouse_state landing month sample page target logs

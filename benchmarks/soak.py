@@ -223,7 +223,7 @@ def _say_growth(samples: Sequence[Sample], say: Callable[[str], None]) -> bool:
 
 def _sample(settings: Settings, started: float, seconds: float) -> Sample:
     files = logs = 0
-    for _, _, path in tables_on_disk(settings.lakehouse):
+    for _, _, path in tables_on_disk(settings.disk):
         files += sum(1 for _ in path.rglob("*.parquet"))
         logs += sum(1 for _ in (path / "_delta_log").iterdir())
     return Sample(

@@ -57,15 +57,14 @@ def back_up(settings: Settings, repository: Path, keep: int | None = None) -> Re
     nothing to back up, where the folder cannot be, or where the disk is full.
     """
     repository = repository.resolve()
-    if repository.is_relative_to(settings.lakehouse) or settings.lakehouse.is_relative_to(
-        repository
-    ):
+    lakehouse = settings.disk
+    if repository.is_relative_to(lakehouse) or lakehouse.is_relative_to(repository):
         raise UserError(
-            f"{repository} and the lakehouse {settings.lakehouse} lie in one another; give a "
+            f"{repository} and the lakehouse {lakehouse} lie in one another; give a "
             f"folder elsewhere, best on another disk"
         )
-    if not any(tables_on_disk(settings.lakehouse)):
-        raise UserError(f"there is no table in {settings.lakehouse}; nothing to back up")
+    if not any(tables_on_disk(lakehouse)):
+        raise UserError(f"there is no table in {lakehouse}; nothing to back up")
     with only_holder(settings.state / "backup.lock", doing="backing up"):
         scratch = settings.state / "backup"
         shutil.rmtree(scratch, ignore_errors=True)
@@ -92,7 +91,7 @@ def put_back(settings: Settings, repository: Path, at: str | None = None) -> Rep
     if not backups:
         raise UserError(f"there is no backup in {repository}; pos backup makes one")
     backup = chosen(backups, at, "backup") if at else backups[-1]
-    target = settings.lakehouse
+    target = settings.disk
     if target.exists() and any(target.iterdir()):
         raise UserError(
             f"{target} is not empty; stop what runs on it (pos down), move it away, then restore"

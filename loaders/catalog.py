@@ -8,14 +8,17 @@ before anybody asks. Works on any Spark session, by SQL alone.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
+from pyarrow.fs import FileSelector, PyFileSystem
 
 from loaders.errors import UserError, first_line
+from loaders.places import Place
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -36,7 +39,53 @@ def tables_on_disk(lakehouse: Path) -> Iterator[tuple[str, str, Path]]:
                 yield schema, path.name, path
 
 
-def create_table_sql(schema: str, name: str, path: Path) -> str:
+def tables_in(lakehouse: Place) -> Iterator[tuple[str, str, Place]]:
+    """``(schema, name, place)`` of every Delta table in a lakehouse, wherever it is; sorted.
+
+    :class:`UserError` for a store that does not answer, or has no such bucket.
+    """
+    if isinstance(lakehouse, Path):
+        yield from tables_on_disk(lakehouse)
+        return
+    # delta-rs lists too, by the same environment as it opens tables: one client, one configuration.
+    from deltalake.fs import DeltaStorageHandler
+
+    try:
+        files = PyFileSystem(DeltaStorageHandler(str(lakehouse)))
+        for schema in SCHEMAS:
+            found = files.get_file_info(FileSelector(schema, allow_not_found=True))
+            for info in sorted(found, key=lambda info: info.base_name):
+                log = FileSelector(f"{schema}/{info.base_name}/_delta_log", allow_not_found=True)
+                # Not its folder: Spark puts a mark for that there before the first commit.
+                if any(entry.extension == "json" for entry in files.get_file_info(log)):
+                    yield schema, info.base_name, lakehouse / schema / info.base_name
+    except (DeltaError, OSError) as error:
+        raise UserError(refusal_of_store(lakehouse, error)) from error
+
+
+def refusal_of_store(place: Place, error: Exception) -> str:
+    """What to say where a store does not let us in, or does not answer."""
+    return (
+        f"{place} cannot be used: {plain_cause(error)}; is there such a bucket? AWS_REGION, "
+        f"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say who asks, and for a store that is not "
+        f"Amazon's AWS_ENDPOINT_URL where it is (with AWS_ALLOW_HTTP=true if that is http)"
+    )
+
+
+def plain_cause(error: Exception) -> str:
+    r"""What a store's client says at last, in one line.
+
+    >>> plain_cause(OSError("Generic S3 error\\n  \x1b[31m↳\x1b[0m Error performing GET x\\n"
+    ...     "    \x1b[31m↳\x1b[0m 404 Not Found\\n<Error><Code>NoSuchBucket</Code></Error>"))
+    'Generic S3 error, Error performing GET x, 404 Not Found, NoSuchBucket'
+    """
+    said = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    code = re.search(r"<Code>([^<]*)</Code>", said)
+    lines = [line.strip(" ↳") for line in said.splitlines() if not line.lstrip().startswith("<")]
+    return ", ".join([line for line in lines if line] + ([code[1]] if code else []))[:400]
+
+
+def create_table_sql(schema: str, name: str, path: Place) -> str:
     """The statement that registers the Delta table at ``path`` as ``schema.name``.
 
     The columns are spelt out because Sail takes a table without any for one that has none.
@@ -81,8 +130,8 @@ def sql_type(delta_type: str | dict[str, Any]) -> str:
     return f"struct<{members}>"
 
 
-def register(session: SparkSession, lakehouse: Path) -> list[str]:
-    """Register every table on disk that the session does not know; returns the names added."""
+def register(session: SparkSession, lakehouse: Place) -> list[str]:
+    """Register the lakehouse's tables that the session does not know; returns the names added."""
     # Delta's timestamps are UTC by that name; a session begins with the machine's zone.
     session.conf.set("spark.sql.session.timeZone", "UTC")
     added: list[str] = []
@@ -91,7 +140,7 @@ def register(session: SparkSession, lakehouse: Path) -> list[str]:
         session.sql(f"create schema if not exists {schema}").collect()
         rows = session.sql(f"show tables in {schema}").collect()
         known[schema] = {row[1] for row in rows if row[0] == schema}  # its names differ
-    for schema, name, path in tables_on_disk(lakehouse):
+    for schema, name, path in tables_in(lakehouse):
         if name not in known[schema]:
             session.sql(create_table_sql(schema, name, path)).collect()
             added.append(f"{schema}.{name}")

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loaders.load import open_table
+from loaders.places import Place
 from loaders.truth import expected_commitments, expected_on_hand, expected_variances
 
 KEYS = ["store_id", "item_id"]
@@ -38,7 +39,7 @@ class Comparison:
     examples: tuple[str, ...]
 
 
-def compare_with_truth(lakehouse: Path, month: Path, clock: datetime) -> Comparison:
+def compare_with_truth(lakehouse: Place, month: Path, clock: datetime) -> Comparison:
     """Compare ``gold.inventory_current`` with the truth at the event ``clock``.
 
     A key that only gold has must be one that the truth has nothing to say of: an order without any
@@ -49,14 +50,14 @@ def compare_with_truth(lakehouse: Path, month: Path, clock: datetime) -> Compari
     return _compare(gold, truth.select(KEYS + COMPARED), KEYS, COMPARED)
 
 
-def compare_variances_with_truth(lakehouse: Path, month: Path, clock: datetime) -> Comparison:
+def compare_variances_with_truth(lakehouse: Place, month: Path, clock: datetime) -> Comparison:
     """Compare ``gold.stock_count_variances`` with the truth at the event ``clock``."""
     gold = _gold(lakehouse, "stock_count_variances", VARIANCE_KEYS + VARIANCES)
     truth = expected_variances(month, clock)
     return _compare(gold, truth.select(VARIANCE_KEYS + VARIANCES), VARIANCE_KEYS, VARIANCES)
 
 
-def _gold(lakehouse: Path, name: str, columns: list[str]) -> pa.Table:
+def _gold(lakehouse: Place, name: str, columns: list[str]) -> pa.Table:
     return pa.table(open_table(lakehouse / "gold" / name).to_pyarrow_table(columns=columns))
 
 

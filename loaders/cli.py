@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 could not be done (the text says why), 2 wrong usage, 130 
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import signal
@@ -175,7 +176,7 @@ def load(
     kafka: str | None,
     accept_loss: bool,
     landing: Path | None,
-    lakehouse: Path | None,
+    lakehouse: str | None,
 ) -> None:
     """Load what has landed, or what Kafka has, into bronze, each file or message exactly once."""
     settings = settings_from(landing, lakehouse)
@@ -219,7 +220,7 @@ def stream(
     checkpoints: Path | None,
     schema: str | None,
     landing: str | None,
-    lakehouse: Path | None,
+    lakehouse: str | None,
 ) -> None:
     """Load by Spark's Structured Streaming: what has landed, or Kafka, as `pos load` does."""
     from loaders import stream_session
@@ -265,7 +266,7 @@ def redrive(
     reason: str | None,
     dry_run: bool,
     landing: Path | None,
-    lakehouse: Path | None,
+    lakehouse: str | None,
 ) -> None:
     """Put quarantined rows through again after a fix, each once; then build."""
     from loaders.redrive import redrive as put_through_again
@@ -289,7 +290,7 @@ def redrive(
 
 @pos.command()
 @_places("lakehouse", "port")
-def up(lakehouse: Path | None, port: int | None) -> None:
+def up(lakehouse: str | None, port: int | None) -> None:
     """Start the embedded engine and register what lies in the lakehouse."""
     from loaders import engine
 
@@ -301,7 +302,7 @@ def up(lakehouse: Path | None, port: int | None) -> None:
 
 @pos.command()
 @_places("lakehouse", "port")
-def down(lakehouse: Path | None, port: int | None) -> None:
+def down(lakehouse: str | None, port: int | None) -> None:
     """Stop the embedded engine."""
     from loaders import engine
 
@@ -319,7 +320,7 @@ def kafka() -> None:
     "--kafka-port", type=int, help="Port, and the next one too [POS_KAFKA_PORT, or 9092]."
 )
 @_places("lakehouse")
-def kafka_up(kafka_port: int | None, lakehouse: Path | None) -> None:
+def kafka_up(kafka_port: int | None, lakehouse: str | None) -> None:
     """Start the lakehouse's broker; returns once it answers."""
     from loaders.kafka import broker
 
@@ -330,7 +331,7 @@ def kafka_up(kafka_port: int | None, lakehouse: Path | None) -> None:
 
 @kafka.command("down")
 @_places("lakehouse")
-def kafka_down(lakehouse: Path | None) -> None:
+def kafka_down(lakehouse: str | None) -> None:
     """Stop the lakehouse's broker; its data stay."""
     from loaders.kafka import broker
 
@@ -340,13 +341,39 @@ def kafka_down(lakehouse: Path | None) -> None:
 
 @kafka.command("status")
 @_places("lakehouse")
-def kafka_status(lakehouse: Path | None) -> None:
+def kafka_status(lakehouse: str | None) -> None:
     """Say whether the broker answers, what it has, and how much of that is loaded."""
     _require_kafka()
     from loaders.kafka.status import status_lines
 
     for line in status_lines(settings_from(None, lakehouse)):
         click.echo(line)
+
+
+@pos.group()
+def s3() -> None:
+    """An S3-compatible store to try a lakehouse in one with: loopback only, in memory."""
+
+
+@s3.command("up")
+@click.option("--s3-port", type=int, help="Port [POS_S3_PORT, or 9000].")
+def s3_up(s3_port: int | None) -> None:
+    """Start it, empty; returns once it answers."""
+    from loaders.s3 import server
+
+    if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask_cors") is None:
+        raise UserError("the store needs moto; install it with: pip install 'pos-lakehouse[s3]'")
+    environment = server.up(server.default_folder(), s3_port)
+    click.echo(f"use it by its environment: . {environment}")
+
+
+@s3.command("down")
+def s3_down() -> None:
+    """Stop it; what was in it is gone."""
+    from loaders.s3 import server
+
+    stopped = server.down(server.default_folder())
+    click.echo("store stopped" if stopped else "no store was running")
 
 
 @pos.group()
@@ -359,7 +386,7 @@ def cluster() -> None:
     "--cluster-port", type=int, help="Port, and the five behind it [POS_CLUSTER_PORT, or 7077]."
 )
 @_places("lakehouse")
-def cluster_up(cluster_port: int | None, lakehouse: Path | None) -> None:
+def cluster_up(cluster_port: int | None, lakehouse: str | None) -> None:
     """Start what of it does not run; returns once the master knows both workers."""
     from loaders import spark_cluster
 
@@ -369,7 +396,7 @@ def cluster_up(cluster_port: int | None, lakehouse: Path | None) -> None:
 
 @cluster.command("down")
 @_places("lakehouse")
-def cluster_down(lakehouse: Path | None) -> None:
+def cluster_down(lakehouse: str | None) -> None:
     """Stop the lakehouse's cluster."""
     from loaders import spark_cluster
 
@@ -379,7 +406,7 @@ def cluster_down(lakehouse: Path | None) -> None:
 
 @cluster.command("status")
 @_places("lakehouse")
-def cluster_status(lakehouse: Path | None) -> None:
+def cluster_status(lakehouse: str | None) -> None:
     """Say which of its parts live, and what runs on it."""
     from loaders import spark_cluster
 
@@ -389,7 +416,7 @@ def cluster_status(lakehouse: Path | None) -> None:
 
 @pos.command()
 @_places("landing", "lakehouse", "port")
-def status(landing: Path | None, lakehouse: Path | None, port: int | None) -> None:
+def status(landing: Path | None, lakehouse: str | None, port: int | None) -> None:
     """Say what runs, what is in the lakehouse and what waits in the landing folder."""
     from loaders.status import status_lines
 
@@ -403,7 +430,7 @@ def status(landing: Path | None, lakehouse: Path | None, port: int | None) -> No
 
 @pos.command()
 @_places("lakehouse", "port", "target")
-def maintain(lakehouse: Path | None, port: int | None, target: str | None) -> None:
+def maintain(lakehouse: str | None, port: int | None, target: str | None) -> None:
     """Merge small files, cut logs, remove what no reader needs; `pos run` does so by itself."""
     from loaders import engine, writers
     from loaders.maintenance import Maintenance
@@ -436,7 +463,7 @@ def sql(
     form: str,
     limit: int | None,
     raw: bool,
-    lakehouse: Path | None,
+    lakehouse: str | None,
 ) -> None:
     """Answer a query; - reads it from standard input; without one, a prompt. Reads only."""
     from loaders.sql import prompt
@@ -459,7 +486,7 @@ def sql(
 @click.option("--sql-port", type=int, help="Port for JDBC and ODBC [POS_SQL_PORT, or 10000].")
 @click.option("--stop", is_flag=True, help="Stop the one that runs.")
 @_places("lakehouse")
-def sql_server(sql_port: int | None, stop: bool, lakehouse: Path | None) -> None:
+def sql_server(sql_port: int | None, stop: bool, lakehouse: str | None) -> None:
     """Serve the tables to BI tools by JDBC and ODBC (Spark's Thrift server; needs Java)."""
     from loaders.sql import server
 
@@ -509,7 +536,7 @@ def sample(folder: Path, port: int, days: int, items: int, lines: int, seed: int
 )
 @_every("--every")
 @_places("lakehouse")
-def page(out: Path, serve_port: int | None, every: float, lakehouse: Path | None) -> None:
+def page(out: Path, serve_port: int | None, every: float, lakehouse: str | None) -> None:
     """Write the inventory page from gold: a folder of static HTML that needs no engine."""
     settings = settings_from(None, lakehouse)
     if serve_port is None:
@@ -549,7 +576,7 @@ def run(
     metrics_port: int | None,
     metrics_file: Path | None,
     landing: Path | None,
-    lakehouse: Path | None,
+    lakehouse: str | None,
     port: int | None,
     target: str | None,
 ) -> None:
@@ -614,7 +641,7 @@ def demo(
     page: Path | None,
     page_every: float,
     landing: Path | None,
-    lakehouse: Path | None,
+    lakehouse: str | None,
     port: int | None,
     target: str | None,
 ) -> None:

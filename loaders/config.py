@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loaders.errors import UserError
+from loaders.places import Place, Store, place_of
 
 DEFAULT_LANDING = "landing"
 DEFAULT_LAKEHOUSE = "lakehouse"
+# What is remembered of lakehouses in object stores, unless POS_STATE says where.
+# macros/lakehouse_location.sql says the same.
+DEFAULT_STATES = "lakehouse_state"
 DEFAULT_PORT = 50051
 DEFAULT_TARGET = "local"
 # Longer than any reader's query, and than a build on `spark`, which takes no turn: what was
@@ -29,27 +33,50 @@ ENGINE_SESSION = "706f7300-0000-4000-8000-000000000001"
 
 @dataclass(frozen=True)
 class Settings:
-    """Absolute paths and the engine's port; the one thing that every command needs."""
+    """Absolute places and the engine's port; the one thing that every command needs."""
 
     landing: Path
-    lakehouse: Path
+    lakehouse: Place
     port: int = DEFAULT_PORT
     target: str = DEFAULT_TARGET
     project: Path = Path(__file__).resolve().parent.parent
     retention_hours: float = DEFAULT_RETENTION_HOURS
+    state_of_store: Path | None = None  # of a lakehouse in an object store, if not the default
 
     @property
     def state(self) -> Path:
-        """Folder for what the loaders remember; hidden from the engine by its underscore."""
-        return self.lakehouse / "_pos"
+        """Folder for what the loaders remember; hidden from the engine by its underscore.
+
+        Always on a disk: locks, sockets and durable appends are what object stores have not.
+        """
+        if isinstance(self.lakehouse, Path):
+            return self.lakehouse / "_pos"
+        if self.state_of_store is not None:
+            return self.state_of_store
+        return (Path(DEFAULT_STATES) / self.lakehouse.below_scheme).resolve()
+
+    @property
+    def disk(self) -> Path:
+        """The lakehouse's folder, for what only works on a disk; :class:`UserError` elsewhere."""
+        if isinstance(self.lakehouse, Store):
+            raise UserError(
+                f"the lakehouse {self.lakehouse} is in an object store, and this works on a disk "
+                f"only (README, On object storage, says what there is instead)"
+            )
+        return self.lakehouse
+
+    @property
+    def is_on_disk(self) -> bool:
+        """False where the lakehouse is in an object store."""
+        return isinstance(self.lakehouse, Path)
 
     @property
     def remote(self) -> str:
         """Spark Connect address of the embedded engine, with the shared session."""
         return f"sc://127.0.0.1:{self.port}/;user_id={ENGINE_USER};session_id={ENGINE_SESSION}"
 
-    def table(self, schema: str, name: str) -> Path:
-        """Path of a Delta table in this lakehouse."""
+    def table(self, schema: str, name: str) -> Place:
+        """Place of a Delta table in this lakehouse."""
         return self.lakehouse / schema / name
 
     def environment(self) -> dict[str, str]:
@@ -59,6 +86,7 @@ class Settings:
             "POS_LAKEHOUSE": str(self.lakehouse),
             "POS_PORT": str(self.port),
             "DBT_TARGET": self.target,
+            **({} if self.is_on_disk else {"POS_STATE": str(self.state)}),
         }
 
 
@@ -72,12 +100,13 @@ def settings_from(
     environment = os.environ
     return Settings(
         landing=Path(landing or environment.get("POS_LANDING", DEFAULT_LANDING)).resolve(),
-        lakehouse=Path(lakehouse or environment.get("POS_LAKEHOUSE", DEFAULT_LAKEHOUSE)).resolve(),
+        lakehouse=place_of(lakehouse or environment.get("POS_LAKEHOUSE", DEFAULT_LAKEHOUSE)),
         port=port or port_from("POS_PORT", DEFAULT_PORT),
         target=target or environment.get("DBT_TARGET", DEFAULT_TARGET),
         retention_hours=_hours(
             environment.get("POS_RETENTION_HOURS", str(DEFAULT_RETENTION_HOURS))
         ),
+        state_of_store=Path(state).resolve() if (state := environment.get("POS_STATE")) else None,
     )
 
 

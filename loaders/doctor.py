@@ -25,7 +25,7 @@ from deltalake.exceptions import DeltaError
 
 from loaders import engine
 from loaders.bronze import CONFIGURATION
-from loaders.catalog import tables_on_disk
+from loaders.catalog import tables_in, tables_on_disk
 from loaders.config import Settings
 from loaders.errors import UserError, first_line
 from loaders.freshness import freshness_of, plain
@@ -33,6 +33,7 @@ from loaders.java import java_home_or_advice
 from loaders.journal import entries
 from loaders.landing import FEEDS, MESSAGES, scan
 from loaders.load import last_number, ledger_of, plan_path
+from loaders.places import Place
 from loaders.points import points_of
 from loaders.servers import listens
 from loaders.tables import StoredTable
@@ -116,11 +117,12 @@ def _java(settings: Settings) -> Iterator[Finding]:
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
-    place = settings.lakehouse
+    wanted = settings.lakehouse if isinstance(settings.lakehouse, Path) else settings.state
+    place = wanted
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    said = f"{free / 1e9:,.1f} GB free for {settings.lakehouse}"
+    said = f"{free / 1e9:,.1f} GB free for {wanted}"
     if free < LEAST_FREE:
         yield Finding(
             "disk",
@@ -135,8 +137,10 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 def _modes(settings: Settings) -> Iterator[Finding]:
     """Nobody else may write: whoever can put a file into a table decides what is in stock."""
-    places = [settings.lakehouse, settings.state, settings.state / "logs", settings.landing]
-    places += [path for _, _, path in tables_on_disk(settings.lakehouse)]
+    places = [settings.state, settings.state / "logs", settings.landing]
+    if isinstance(settings.lakehouse, Path):
+        places.insert(0, settings.lakehouse)
+        places += [path for _, _, path in tables_on_disk(settings.lakehouse)]
     open_to_all = [path for path in places if path.exists() and path.stat().st_mode & stat.S_IWOTH]
     for path in open_to_all:
         yield Finding(
@@ -218,7 +222,7 @@ def _tables(settings: Settings) -> Iterator[Finding]:
             "tables", PROBLEM, "a rollback was interrupted", f"run: pos rollback --to {point}"
         )
     count = files = 0
-    for schema, name, path in tables_on_disk(settings.lakehouse):
+    for schema, name, path in tables_in(settings.lakehouse):
         count += 1
         problem, checked = _problem_of(path)
         files += checked
@@ -243,13 +247,16 @@ def _tables(settings: Settings) -> Iterator[Finding]:
                 )
 
 
-def _problem_of(path: Path) -> tuple[str, int]:
-    """What is wrong with a table, empty if nothing; and how many files were looked at."""
+def _problem_of(path: Place) -> tuple[str, int]:
+    """What is wrong with a table, empty if nothing; and how many files were looked at: of a table
+    in an object store none, which would be a request for each."""
     try:
         table = DeltaTable(str(path))
         adds = pa.table(table.get_add_actions(flatten=True))
     except (DeltaError, OSError) as error:
         return f"does not open ({first_line(error)})", 0
+    if not isinstance(path, Path):
+        return "", 0
     gap = _gap(path / "_delta_log", table.version())
     if gap is not None:
         return f"its log has no version {gap}", 0
@@ -394,6 +401,9 @@ def _builds(settings: Settings) -> Iterator[Finding]:
 
 
 def _points(settings: Settings) -> Iterator[Finding]:
+    if not settings.is_on_disk:
+        yield Finding("restore points", NOTE, "none in an object store; has the bucket versions?")
+        return
     points = points_of(settings)
     if not points:
         yield Finding("restore points", NOTE, "none yet; pos run makes one every 15 minutes")

@@ -191,7 +191,7 @@ def _start(settings: Settings, lock: TextIO) -> Server:
             stdout=output,
             stderr=output,
             env=environment,
-            cwd=settings.lakehouse,
+            cwd=settings.state,
             pass_fds=[writing.fileno()],  # a writer for as long as it runs
             start_new_session=True,  # Ctrl-C in the terminal must not end everybody's engine
         )

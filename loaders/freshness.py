@@ -19,7 +19,7 @@ import yaml
 from loaders.catalog import SCHEMAS
 from loaders.config import Settings
 from loaders.errors import UserError
-from loaders.load import open_table
+from loaders.load import is_table, open_table
 
 SOURCES_FILE = Path("models/bronze/_bronze__sources.yml")
 BRONZE = SCHEMAS[0]
@@ -127,7 +127,7 @@ def _span(limit: dict[str, Any] | None) -> timedelta | None:
 def _last_received(settings: Settings, rule: Rule) -> datetime | None:
     """The latest time of receipt, from the statistics of the table's files."""
     path = settings.table(BRONZE, rule.table)
-    if not path.is_dir():
+    if not (path.is_dir() if isinstance(path, Path) else is_table(path)):
         return None
     files = open_table(path).get_add_actions(flatten=True)
     column = f"max.{rule.loaded_at}"

@@ -9,12 +9,14 @@ happened, so the next start finishes it: nothing twice, nothing lost.
 from __future__ import annotations
 
 import json
+import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,12 +30,14 @@ from deltalake import (
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from loaders.bronze import CONFIGURATION, SCHEMAS, header_of
+from loaders.catalog import refusal_of_store
 from loaders.config import Settings
 from loaders.errors import UserError, first_line
 from loaders.failpoints import reach
 from loaders.files import append_durably, only_holder, write_atomically
 from loaders.landing import FEEDS, MESSAGES, LandedFile, printable, scan
 from loaders.parts import BEGINNING, HEADER_BYTES, Part, lines_at_most, part_after
+from loaders.places import Place, Store
 from loaders.plan import Plan, ReplacedError, read_part, rows_again, rows_of_files
 from loaders.plan import batches as in_batches
 from loaders.tables import StoredTable
@@ -54,6 +58,11 @@ ROW_GROUP_ROWS = 65_536
 # At a commit that Delta refuses. It takes an append beside any other change of rows; only a change
 # of the table's settings, which upkeep makes once, comes in between.
 ATTEMPTS = 5
+# In an object store, where each commit is made on top of the version that its number was read from:
+# of several loaders one gets it, and the others take the next number. So many in a row lost to
+# others are seconds of a table that somebody else has all the time.
+ATTEMPTS_BESIDE_OTHERS = 100
+PAUSE_BESIDE_OTHERS = 0.2  # seconds at most, by chance: so that two do not meet again and again
 
 
 class Arrival(NamedTuple):
@@ -84,7 +93,8 @@ class Loader:
     """Loads one landing folder into one lakehouse; holds the ledger in memory between calls.
 
     Use as a context manager: the lock taken on entry keeps a second loader out, which is what
-    makes ``ingest_id`` strictly increasing.
+    makes ``ingest_id`` strictly increasing. In an object store, which no lock of one machine
+    guards, there may be others with a state folder of their own: see `_commit_beside_others`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -132,6 +142,8 @@ class Loader:
             self._whole_scan_at = time.monotonic() + WHOLE_SCAN_SECONDS
         found, ignored = scan(self._settings.landing, self._settled)
         self._warn_of(ignored, report)
+        if not self._settings.is_on_disk:
+            self._look_at_others()
         floor_us = self._latest_us
         for feed in FEEDS:
             waiting = [file for file in found[feed] if file.identity not in self._done[feed]]
@@ -236,21 +248,92 @@ class Loader:
             except ReplacedError:
                 plan_path(self._settings, plan.feed).unlink()
                 return
-        self._append(plan, table)
+        plan, table = self._append(plan, table)
         self._close(plan, read)
         if report is not None:
             arrivals = [Arrival(plan.feed, file.modified_ns, file.path) for file in plan.files]
             enter(report, plan, table, arrivals)
 
-    def _append(self, plan: Plan, table: pa.Table, positions: Iterable[Transaction] = ()) -> None:
-        """One commit: rows, its number, and what else must move with them or not at all."""
-        number = Transaction(application(plan.feed), plan.ingest_id)
+    def _append(
+        self, plan: Plan, table: pa.Table, positions: Sequence[Transaction] = ()
+    ) -> tuple[Plan, pa.Table]:
+        """One commit: rows, its number, and what else must move with them or not at all.
+
+        Plan and rows as they were committed: beside other loaders, maybe under another number.
+        """
         reach("load.before_commit")
-        path = self._settings.table("bronze", plan.feed)
-        _commit(path, table, [number, *positions])
+        if self._settings.is_on_disk:
+            number = Transaction(application(plan.feed), plan.ingest_id)
+            _commit(self._settings.table("bronze", plan.feed), table, [number, *positions])
+        else:
+            plan, table = self._commit_beside_others(plan, table, positions)
         reach("load.after_commit")
         self.commits[plan.feed] = plan.ingest_id
         self._latest_us = _latest(self._latest_us, _as_us(pc.max(table["landed_at"])))
+        return plan, table
+
+    def _commit_beside_others(
+        self, plan: Plan, table: pa.Table, positions: Sequence[Transaction]
+    ) -> tuple[Plan, pa.Table]:
+        """Append rows on top of the very version that their number was read from, or not at all.
+
+        What makes numbers strictly increasing where no lock reaches: the store lets one writer put
+        a version there. Whoever was late reads again and takes the next number.
+        """
+        path = self._settings.table("bronze", plan.feed)
+        own = self._application(plan.feed)
+        for attempt in range(ATTEMPTS_BESIDE_OTHERS):
+            opened = open_table(path)
+            # A put whose answer was lost is put again by the client, and refused: by our own.
+            if attempt and (opened.transaction_version(own) or 0) >= plan.ingest_id:
+                return plan, table
+            if (last := number_in(opened, plan.feed)) >= plan.ingest_id:
+                self._refuse_moved(opened, positions)
+                self._look_at_others()
+                plan, table = renumbered(plan, table, last + 1, self._latest_us)
+                if plan_path(self._settings, plan.feed).exists():
+                    write_atomically(plan_path(self._settings, plan.feed), plan.to_json())
+            numbers = [Transaction(name, plan.ingest_id) for name in (application(plan.feed), own)]
+            properties = CommitProperties(
+                app_transactions=[*numbers, *positions], max_commit_retries=0
+            )
+            try:
+                write_deltalake(
+                    opened,
+                    table,
+                    mode="append",
+                    writer_properties=WriterProperties(max_row_group_size=ROW_GROUP_ROWS),
+                    commit_properties=properties,
+                )
+                return plan, table
+            except CommitFailedError:
+                time.sleep(random.uniform(0, PAUSE_BESIDE_OTHERS))
+            except (DeltaError, OSError) as error:
+                raise UserError(refusal_of_store(path, error)) from error
+        raise UserError(
+            f"{path} could not be written, others did so {ATTEMPTS_BESIDE_OTHERS} times before; "
+            f"start again: nothing is lost"
+        )
+
+    def _refuse_moved(self, opened: DeltaTable, positions: Sequence[Transaction]) -> None:
+        """For a loader whose positions are in the table: whether another one has moved them."""
+
+    def _look_at_others(self) -> None:
+        """Take over the numbers that others have used since, and what has landed with them."""
+        numbers = {feed: last_number(self._settings, feed) for feed in FEEDS}
+        if numbers != self.commits:
+            self.commits = numbers
+            landings = [_latest_landing_us(self._settings.table("bronze", feed)) for feed in FEEDS]
+            self._latest_us = _latest(self._latest_us, *landings)
+
+    def _application(self, feed: str) -> str:
+        """Under which name Delta knows the commits of this loader, and of none beside it."""
+        if self._settings.is_on_disk:
+            return application(feed)
+        path = self._settings.state / "loader.id"
+        if not path.exists():
+            write_atomically(path, str(uuid4()).encode())
+        return f"{application(feed)}/{path.read_text()}"
 
     def _close(self, plan: Plan, read: Iterable[LandedFile] = ()) -> None:
         if plan.part is not None and not plan.part.is_last:
@@ -280,10 +363,10 @@ class Loader:
             return
         plan = Plan.from_json(path.read_bytes())
         table = open_table(self._settings.table("bronze", feed))
-        if (table.transaction_version(application(feed)) or 0) >= plan.ingest_id:
+        if (table.transaction_version(self._application(feed)) or 0) >= plan.ingest_id:
             self._close(plan)
         else:
-            if self.commits[feed] >= plan.ingest_id:  # a stream has taken the number since
+            if self.commits[feed] >= plan.ingest_id:  # somebody else has taken the number since
                 plan = replace(plan, ingest_id=self.commits[feed] + 1)
                 write_atomically(path, plan.to_json())
             self._commit(plan)
@@ -328,8 +411,20 @@ def create_bronze(settings: Settings) -> None:
     settings.state.chmod(0o700)
     for feed, schema in SCHEMAS.items():
         path = settings.table("bronze", feed)
-        if not DeltaTable.is_deltatable(str(path)):
-            DeltaTable.create(str(path), schema, mode="ignore", configuration=CONFIGURATION)
+        if not is_table(path):
+            try:
+                DeltaTable.create(str(path), schema, mode="ignore", configuration=CONFIGURATION)
+            except CommitFailedError:  # another loader has, in an object store
+                if not is_table(path):
+                    raise
+
+
+def is_table(path: Place) -> bool:
+    """Whether a Delta table lies there; :class:`UserError` for a store that does not answer."""
+    try:
+        return DeltaTable.is_deltatable(str(path))
+    except (DeltaError, OSError) as error:
+        raise UserError(refusal_of_store(path, error)) from error
 
 
 def refuse_older_bronze(settings: Settings) -> None:
@@ -366,7 +461,7 @@ def begun_of(settings: Settings, feed: str) -> tuple[LandedFile, Part] | None:
     return LandedFile(**begun["file"]), Part(**begun["part"])
 
 
-def _commit(path: Path, table: pa.Table, transactions: list[Transaction]) -> None:
+def _commit(path: Place, table: pa.Table, transactions: list[Transaction]) -> None:
     """Append rows in one commit that carries the numbers; :class:`UserError` if Delta will not."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -386,11 +481,13 @@ def _commit(path: Path, table: pa.Table, transactions: list[Transaction]) -> Non
                 ) from error
 
 
-def open_table(path: Path) -> DeltaTable:
+def open_table(path: Place) -> DeltaTable:
     """Open a Delta table; :class:`UserError` with advice when it cannot be read."""
     try:
         return StoredTable(str(path))
     except (DeltaError, OSError) as error:
+        if isinstance(path, Store):
+            raise UserError(refusal_of_store(path, error)) from error
         raise UserError(
             f"{path} is not a readable Delta table ({first_line(error)}); restore it from a "
             f"backup, or move the folder away and load again"
@@ -418,7 +515,11 @@ def last_number(settings: Settings, feed: str) -> int:
     That of a commit without rows is only known to Delta as ours; the commits of `pos stream` are
     not ours, and known by their rows, of which the log has the largest number.
     """
-    table = open_table(settings.table("bronze", feed))
+    return number_in(open_table(settings.table("bronze", feed)), feed)
+
+
+def number_in(table: DeltaTable, feed: str) -> int:
+    """The same, of a table that is open."""
     ours = table.transaction_version(application(feed)) or 0
     files = pa.table(table.get_add_actions(flatten=True))
     if "max.ingest_id" not in files.column_names:
@@ -426,7 +527,24 @@ def last_number(settings: Settings, feed: str) -> int:
     return max(ours, pc.max(files["max.ingest_id"]).as_py() or 0)
 
 
-def _latest_landing_us(path: Path) -> int | None:
+def renumbered(
+    plan: Plan, table: pa.Table, number: int, floor_us: int | None
+) -> tuple[Plan, pa.Table]:
+    """A plan and its rows under another number, landed after all that others have loaded since."""
+    plan = replace(plan, ingest_id=number, floor_us=_latest(plan.floor_us, floor_us))
+    landed = table["landed_at"].cast(pa.int64()).to_pylist()
+    columns = {
+        "ingest_id": [number] * table.num_rows,
+        "landed_at": [plan.landed_us(at) for at in landed],
+    }
+    for name, values in columns.items():
+        position = table.schema.get_field_index(name)
+        field = table.schema.field(position)
+        table = table.set_column(position, field, pa.array(values, pa.int64()).cast(field.type))
+    return plan, table
+
+
+def _latest_landing_us(path: Place) -> int | None:
     """The latest ``landed_at`` of a bronze table, from the files that may hold it.
 
     The log's own maximum is cut to milliseconds, so it only says where to look.

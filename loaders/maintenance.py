@@ -24,11 +24,12 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from loaders import engine, turns, writers
-from loaders.catalog import tables_on_disk
+from loaders.catalog import tables_in, tables_on_disk
 from loaders.config import Settings
 from loaders.errors import UserError, first_line
 from loaders.failpoints import reach
 from loaders.files import only_holder
+from loaders.places import Place
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -39,6 +40,8 @@ IDLE_COMMITS = 16
 BUSY_COMMITS = 32
 # How long one call works on, at a moment that an event may be waiting for.
 PASS_SECONDS = 0.3
+# How often the tables of a lakehouse in an object store are looked at.
+STORE_SECONDS = 60.0
 # Files that merging must save, or it is not worth a commit.
 LEAST_SAVED = 16
 # Size of a merged file, about a million lines of the changes. Smaller: more files. Larger: each
@@ -111,6 +114,7 @@ class _Seen:
 
     version: int
     again_at: float
+    checkpoint: int = 0  # the version of the last one that was made here, of a table in a store
     unnamed_since: dict[str, float] = field(default_factory=dict)  # files, by path
 
 
@@ -132,10 +136,14 @@ class Maintenance:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._seen: dict[Path, _Seen] = {}
+        self._seen: dict[Place, _Seen] = {}
         self._retention = settings.retention_hours * 3600
         self._look_seconds = max(self._retention / 4, 1.0)
-        self._log_seconds = min(self._retention, LOG_SECONDS)
+        # In a store the log says which files go: what lies there is not asked one by one.
+        self._log_seconds = (
+            min(self._retention, LOG_SECONDS) if settings.is_on_disk else self._retention
+        )
+        self._store_again_at = float("-inf")
         # The first is how long the log names what was replaced; when the files go, see below.
         self._properties = {
             "delta.checkpointInterval": str(CHECKPOINT_COMMITS),
@@ -143,14 +151,23 @@ class Maintenance:
             "delta.logRetentionDuration": f"interval {self._log_seconds:.0f} seconds",
         }
 
-    def due(self, commits: int = IDLE_COMMITS) -> list[tuple[str, Path]]:
+    def due(self, commits: int = IDLE_COMMITS) -> list[tuple[str, Place]]:
         """Tables that have had so many commits since they were looked at, or none for long.
 
-        Asks the file system for one name per table: nothing to do costs nothing.
+        Asks the file system for one name per table: nothing to do costs nothing. In a store, where
+        a look is some requests, all of them once a minute, first whose last one is longest ago.
         """
         now = time.monotonic()
-        found = []
-        for schema, name, path in tables_on_disk(self._settings.lakehouse):
+        found: list[tuple[str, Place]] = []
+        if not self._settings.is_on_disk:
+            if now < self._store_again_at:
+                return []
+            self._store_again_at = now + STORE_SECONDS
+            found += [
+                (f"{schema}.{name}", at) for schema, name, at in tables_in(self._settings.lakehouse)
+            ]
+            return sorted(found, key=lambda table: self._last_look(table[1]))
+        for schema, name, path in tables_on_disk(self._settings.disk):
             seen = self._seen.get(path)
             if (
                 seen is None
@@ -166,7 +183,10 @@ class Maintenance:
         ``session`` is the embedded engine's, None on another target. Never raises: a table that
         cannot be maintained can be built, and is tried again later.
         """
-        due = self.due(IDLE_COMMITS if is_idle else BUSY_COMMITS)
+        try:
+            due = self.due(IDLE_COMMITS if is_idle else BUSY_COMMITS)
+        except UserError as error:  # a store that does not answer
+            return [Upkeep("the list of tables", problem=str(error))]
         if not due:
             return []
         try:
@@ -183,7 +203,7 @@ class Maintenance:
         with only_holder(self._settings.state / "upkeep.lock", doing="maintaining the tables"):
             if session is not None:
                 turns.end_own(session, turns.UPKEEP)
-            for schema, name, path in tables_on_disk(self._settings.lakehouse):
+            for schema, name, path in tables_in(self._settings.lakehouse):
                 with turns.waited_for(session, turns.UPKEEP) if session else nullcontext():
                     upkeep = self._look(f"{schema}.{name}", path, is_idle=True, is_by_hand=True)
                 yield upkeep
@@ -195,7 +215,11 @@ class Maintenance:
             return nullcontext(False)  # the next build starts it
         return turns.taken(session, turns.SCHEDULE)
 
-    def _work(self, due: Iterable[tuple[str, Path]], *, is_idle: bool) -> Iterator[Upkeep]:
+    def _last_look(self, table: Place) -> float:
+        seen = self._seen.get(table)
+        return float("-inf") if seen is None else seen.again_at
+
+    def _work(self, due: Iterable[tuple[str, Place]], *, is_idle: bool) -> Iterator[Upkeep]:
         until = time.monotonic() + PASS_SECONDS
         for table, path in due:
             if time.monotonic() >= until:
@@ -204,7 +228,7 @@ class Maintenance:
             if not upkeep.is_nothing:
                 yield upkeep
 
-    def _look(self, name: str, path: Path, *, is_idle: bool, is_by_hand: bool = False) -> Upkeep:
+    def _look(self, name: str, path: Place, *, is_idle: bool, is_by_hand: bool = False) -> Upkeep:
         """Do to one table whatever there is to do."""
         started = time.monotonic()
         upkeep = Upkeep(name)
@@ -222,8 +246,11 @@ class Maintenance:
                 seen.version = table.version()
                 self._set_properties(table, upkeep)
                 self._merge_files(table, upkeep, is_idle=is_idle)
-                self._cut_log(table, path, upkeep)
-                self._remove_files(table, path, seen, upkeep, by_times=is_by_hand)
+                if isinstance(path, Path):
+                    self._cut_log(table, path, upkeep)
+                    self._remove_files(table, path, seen, upkeep, by_times=is_by_hand)
+                else:
+                    self._clear_in_store(table, seen, upkeep)
                 seen.version = table.version()
         except Exception as error:
             upkeep.problem = first_line(error)
@@ -272,6 +299,23 @@ class Maintenance:
             with suppress(FileNotFoundError):
                 (folder / before.checksums[version]).unlink()
         upkeep.log_entries_removed += max(0, before.entries - _log_in(folder).entries)
+
+    def _clear_in_store(self, table: DeltaTable, seen: _Seen, upkeep: Upkeep) -> None:
+        """What the log has said for the retention to be replaced goes, and so does that log.
+
+        What a commit has left behind that another one got in before stays: only a list of the whole
+        table would show it.
+        """
+        if table.version() - seen.checkpoint >= CHECKPOINT_COMMITS:
+            reach("upkeep.before_checkpoint")
+            table.create_checkpoint()
+            table.cleanup_metadata()
+            seen.checkpoint = table.version()
+            upkeep.has_new_checkpoint = True
+        reach("upkeep.before_files_are_removed")
+        hours = math.ceil(self._retention / 3600)
+        removed = table.vacuum(hours, dry_run=False, enforce_retention_duration=False)
+        upkeep.files_removed += len(removed)
 
     def _remove_files(
         self, table: DeltaTable, path: Path, seen: _Seen, upkeep: Upkeep, *, by_times: bool

@@ -107,15 +107,20 @@ class Metrics:
         self._looked_at = time.monotonic()
         if self._settings.target == "local":
             self.engine.set(engine.resident_bytes(self._settings))
-        for schema, name, path in tables_on_disk(self._settings.lakehouse):
-            table = f"{schema}.{name}"
-            self.log_entries.labels(table).set(len(list((path / "_delta_log").iterdir())))
-            self.files.labels(table).set(sum(1 for _ in path.rglob("*.parquet")))
-        disk = os.statvfs(self._settings.lakehouse)
+        place = self._settings.lakehouse
+        if isinstance(place, Path):
+            self._look_at_tables(place)
+        disk = os.statvfs(place if isinstance(place, Path) else self._settings.state)
         self.free.set(disk.f_bavail * disk.f_frsize)
         if points := points_of(self._settings):
             self.point_at.set(points[-1].made_at.timestamp())
         return True
+
+    def _look_at_tables(self, lakehouse: Path) -> None:
+        for schema, name, path in tables_on_disk(lakehouse):
+            table = f"{schema}.{name}"
+            self.log_entries.labels(table).set(len(list((path / "_delta_log").iterdir())))
+            self.files.labels(table).set(sum(1 for _ in path.rglob("*.parquet")))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from loaders.options import places
 @click.command()
 @places("landing", "lakehouse", "port", "target")
 def doctor(
-    landing: Path | None, lakehouse: Path | None, port: int | None, target: str | None
+    landing: Path | None, lakehouse: str | None, port: int | None, target: str | None
 ) -> None:
     """Look at everything that may be wrong; says what to do, and exits with 1, if something is."""
     from loaders.doctor import PROBLEM, examined
@@ -36,7 +36,7 @@ def doctor(
 @click.argument("trans_id", required=False)
 @click.option("--ingest-id", type=int, help="Instead: all of this commit of the loader.")
 @places("lakehouse")
-def trace(trans_id: str | None, ingest_id: int | None, lakehouse: Path | None) -> None:
+def trace(trans_id: str | None, ingest_id: int | None, lakehouse: str | None) -> None:
     """Follow a transaction from its message to gold: JSON lines, the loader's and build's ids."""
     from loaders.trace import traced
 
@@ -55,7 +55,7 @@ def trace(trans_id: str | None, ingest_id: int | None, lakehouse: Path | None) -
 @click.option("--keep", type=click.IntRange(1), help="Keep so many backups there [all].")
 @places("lakehouse", "port", "target")
 def backup(
-    folder: Path, keep: int | None, lakehouse: Path | None, port: int | None, target: str | None
+    folder: Path, keep: int | None, lakehouse: str | None, port: int | None, target: str | None
 ) -> None:
     """Back the lakehouse up into FOLDER; beside a running pos run."""
     from loaders.backup import back_up
@@ -72,7 +72,7 @@ def backup(
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--at", help="The newest backup from then or before, UTC [the newest of all].")
 @places("landing", "lakehouse")
-def restore(folder: Path, at: str | None, landing: Path | None, lakehouse: Path | None) -> None:
+def restore(folder: Path, at: str | None, landing: Path | None, lakehouse: str | None) -> None:
     """Make the lakehouse, which must be empty or gone, what it was at a backup in FOLDER."""
     from loaders.backup import put_back
 
@@ -88,7 +88,7 @@ def restore(folder: Path, at: str | None, landing: Path | None, lakehouse: Path 
 @click.command()
 @click.option("--to", "at", help="The newest restore point from then or before, UTC.")
 @places("lakehouse", "port", "target")
-def rollback(at: str | None, lakehouse: Path | None, port: int | None, target: str | None) -> None:
+def rollback(at: str | None, lakehouse: str | None, port: int | None, target: str | None) -> None:
     """Undo bad builds: silver and gold go back to a restore point; without --to, list them."""
     from loaders.points import points_of
     from loaders.rollback import roll_back
@@ -98,7 +98,7 @@ def rollback(at: str | None, lakehouse: Path | None, port: int | None, target: s
         for point in points_of(settings):
             click.echo(f"{point.name}  {point.made_at:%Y-%m-%d %H:%M:%S} UTC")
         if not points_of(settings):
-            click.echo("no restore point yet: pos run makes one every 15 minutes")
+            click.echo(f"no restore point of {settings.disk}: pos run makes one every 15 minutes")
         return
     report = roll_back(settings, at)
     click.echo(
@@ -115,7 +115,7 @@ def rollback(at: str | None, lakehouse: Path | None, port: int | None, target: s
 @click.command()
 @click.option("--employee-days", "days", type=click.FloatRange(0), required=True)
 @places("landing", "lakehouse")
-def retain(days: float, landing: Path | None, lakehouse: Path | None) -> None:
+def retain(days: float, landing: Path | None, lakehouse: str | None) -> None:
     """Let go of employees' numbers that are older: bronze keeps their keyed hash."""
     from loaders.retention import retain as let_go
 

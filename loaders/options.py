@@ -18,7 +18,7 @@ def places(*names: str) -> Callable[[Command], Command]:
             "--landing", type=click.Path(path_type=Path), help="Landing folder [POS_LANDING]."
         ),
         "lakehouse": click.option(
-            "--lakehouse", type=click.Path(path_type=Path), help="Lakehouse folder [POS_LAKEHOUSE]."
+            "--lakehouse", help="Lakehouse: a folder, or s3://BUCKET/PREFIX [POS_LAKEHOUSE]."
         ),
         "port": click.option("--port", type=int, help="Port of the engine [POS_PORT]."),
         "target": click.option(

@@ -190,7 +190,7 @@ def _take_turn(settings: Settings, stack: ExitStack) -> None:
 def versions_of(settings: Settings, schemas: Iterable[str]) -> dict[str, int]:
     """The newest version of each table, by the names in its log: no log is read."""
     found = {}
-    for schema, name, path in tables_on_disk(settings.lakehouse):
+    for schema, name, path in tables_on_disk(settings.disk):
         if schema in schemas:
             commits = [int(log.stem) for log in (path / "_delta_log").glob("[0-9]*.json")]
             if commits:
@@ -218,7 +218,7 @@ def make(settings: Settings, folder: Path, schemas: Iterable[str]) -> Point:
             _pin(path, scratch / schema / table, f"{schema}.{table}")
             for wanted in DOWNSTREAM_FIRST
             if wanted in schemas
-            for schema, table, path in tables_on_disk(settings.lakehouse)
+            for schema, table, path in tables_on_disk(settings.disk)
             if schema == wanted
         ]
         if "bronze" in schemas:

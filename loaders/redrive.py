@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +22,7 @@ from loaders.errors import UserError
 from loaders.failpoints import reach
 from loaders.landing import FEEDS
 from loaders.load import BATCH_BYTES, Loader, open_table, refuse_older_bronze
+from loaders.places import Place
 from loaders.plan import SCAN, batches, is_at, place_of
 
 # Bounds the plan of a commit, which names its rows one by one.
@@ -182,5 +182,5 @@ def _sizes(table: DeltaTable, feed: str, places: pa.Array) -> dict[int, int]:
     return dict(zip(rows["place"].to_pylist(), rows["size"].to_pylist(), strict=True))
 
 
-def _quarantine(settings: Settings) -> Path:
+def _quarantine(settings: Settings) -> Place:
     return settings.table("silver", "stg_pos__quarantine")

@@ -92,7 +92,7 @@ def replace_numbers(settings: Settings, days: float) -> Report:
     rows = 0
     try:
         for first, last in _ranges(settings, table, before):
-            rows += _replace(settings, path.as_posix(), first, last, hash_key)
+            rows += _replace(settings, str(path), first, last, hash_key)
     finally:
         _set_append_only(DeltaTable(str(path)), CONFIGURATION["delta.appendOnly"])
     return Report(rows, before)

@@ -56,6 +56,7 @@ def roll_back(settings: Settings, at: str) -> Report:
     Safe to be killed and started again. :class:`UserError` while a schedule runs, or without such a
     point. The embedded engine is ended: it starts again with the next build.
     """
+    lakehouse = settings.disk
     with only_holder(settings.state / "schedule.lock", doing="building or rolling back"):
         point = chosen(points_of(settings), at, "restore point")
         _end_engine(settings)
@@ -69,8 +70,8 @@ def roll_back(settings: Settings, at: str) -> Report:
         report = Report(point, before, aside=settings.state / "set_aside" / point.name)
         for table, version in point.versions.items():
             schema, name = table.split(".")
-            _put_back(settings.table(schema, name), point.folder / schema / name, version, report)
-        for schema, name, path in list(tables_on_disk(settings.lakehouse)):
+            _put_back(lakehouse / schema / name, point.folder / schema / name, version, report)
+        for schema, name, path in list(tables_on_disk(lakehouse)):
             # What the undone builds have made anew would be ahead of what it is made of.
             if schema in BUILT and f"{schema}.{name}" not in point.versions:
                 _set_aside(path, report)

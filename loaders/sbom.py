@@ -25,6 +25,7 @@ from loaders.kafka.broker import FOLDER as BROKER_FOLDER
 from loaders.kafka.broker import pinned_jars
 from loaders.kafka.streaming import CONNECTOR_JARS
 from loaders.kafka.streaming import FOLDER as CONNECTOR_FOLDER
+from loaders.s3 import spark as s3
 
 NOT_STATED = "not stated"
 
@@ -110,6 +111,7 @@ def _jars(project: Path) -> Iterator[Path]:
     pinned = [folder / jar.file_name for jar in JARS]
     pinned += [folder / CONNECTOR_FOLDER / jar.file_name for jar in CONNECTOR_JARS]
     pinned += [folder / BROKER_FOLDER / jar.file_name for jar in pinned_jars()]
+    pinned += [folder / s3.FOLDER / jar.file_name for jar in s3.pinned_jars()]
     if home := pyspark_home():
         pinned += sorted((home / "jars").glob("*.jar"))
     by_name = {path.name: path for path in reversed(pinned) if path.exists()}

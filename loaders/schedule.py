@@ -202,7 +202,7 @@ class Schedule:
 
     def _keep_point(self, tick: Tick) -> None:
         """Make a restore point if one is due; one that cannot be made is said and stops nothing."""
-        if self._last_failed:
+        if self._last_failed or not self._settings.is_on_disk:  # a point is made of hard links
             return
         try:
             tick.point = self._points.make_if_due(self._session)

@@ -14,11 +14,13 @@ from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.jars import fetch, jars_folder
 from loaders.java import java_home_or_advice
+from loaders.s3.spark import jars_for
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 TARGET = "spark"
+CLASS_PATHS = ("spark.driver.extraClassPath", "spark.executor.extraClassPath")
 
 
 def session(settings: Settings, more: Mapping[str, str] | None = None) -> SparkSession:
@@ -35,7 +37,10 @@ def session(settings: Settings, more: Mapping[str, str] | None = None) -> SparkS
     fetch(jars_folder(settings.project))
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # or it warns of every other address
     builder = SparkSession.builder
-    for name, value in {**parameters(settings), **(more or {})}.items():
+    stated = {**parameters(settings), **(more or {})}
+    for name in CLASS_PATHS:
+        stated[name] = ":".join([stated[name], *(f"{path}/*" for path in jars_for(settings))])
+    for name, value in stated.items():
         builder = builder.config(name, value)
     try:
         return builder.getOrCreate()
@@ -60,9 +65,9 @@ def parameters(settings: Settings) -> dict[str, str]:
     profile = yaml.safe_load(path.read_text())
     stated = profile["pos_lakehouse"]["outputs"][TARGET]["server_side_parameters"]
     templates = Environment()
-    templates.globals["env_var"] = os.environ.get
+    templates.globals["env_var"] = {**os.environ, **settings.environment()}.get
     rendered = {name: templates.from_string(str(value)).render() for name, value in stated.items()}
-    for name in ("spark.driver.extraClassPath", "spark.executor.extraClassPath"):
+    for name in CLASS_PATHS:
         rendered[name] = str(jars_folder(settings.project) / "*")
     rendered["spark.sql.warehouse.dir"] = str(settings.state / "spark-warehouse")
     return rendered

@@ -186,6 +186,7 @@ def _write_secret(settings: Settings, port: int) -> None:
         "POS_SPARK_EXECUTOR_MEMORY": "768m",  # with what Java needs besides, a worker's
         "POS_JARS": str(jars_folder(settings.project)),
         "POS_LAKEHOUSE": str(settings.lakehouse),
+        **({} if settings.is_on_disk else {"POS_STATE": str(settings.state)}),
         "DBT_ENV_SECRET_SPARK": secret,
     }
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]

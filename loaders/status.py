@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from loaders import engine
-from loaders.catalog import tables_on_disk
+from loaders.catalog import tables_in
 from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.freshness import freshness_of
@@ -43,7 +43,7 @@ def status_lines(settings: Settings) -> Iterator[Line]:
     if broker := kafka.running(settings):
         yield Line(f"Kafka broker: 127.0.0.1:{broker.port}, pid {broker.pid}; see pos kafka status")
     yield Line(f"lakehouse: {settings.lakehouse}")
-    for schema, name, path in tables_on_disk(settings.lakehouse):
+    for schema, name, path in tables_in(settings.lakehouse):
         try:
             table = open_table(path)
             written = datetime.fromtimestamp(table.history(1)[0]["timestamp"] / 1000, UTC)

@@ -6,7 +6,6 @@ import math
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
 
 import pyarrow.compute as pc
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from loaders.clock import percentile
 from loaders.freshness import Freshness
+from loaders.places import Place
 from loaders.schedule import Tick
 from loaders.tables import StoredTable
 
@@ -62,14 +62,14 @@ class Figures:
                 said.append(f"source {source}" + ("" if source.is_stale else ", fresh again"))
         return said
 
-    def refresh(self, lakehouse: Path) -> None:
+    def refresh(self, lakehouse: Place) -> None:
         """Read what is shown of the tables, if there was a build since it was last read."""
         if self.is_stale:
             self._read_gold(lakehouse)
             self._read_lines(lakehouse)
             self.is_stale = False
 
-    def _read_gold(self, lakehouse: Path) -> None:
+    def _read_gold(self, lakehouse: Place) -> None:
         """Refresh what is shown of the inventory from the Delta table itself."""
         path = lakehouse / "gold" / "inventory_current"
         if not DeltaTable.is_deltatable(str(path)):
@@ -100,7 +100,7 @@ class Figures:
             for row in changed.take(newest).to_pylist()
         ]
 
-    def _read_lines(self, lakehouse: Path) -> None:
+    def _read_lines(self, lakehouse: Place) -> None:
         """Refresh the number of message lines taken in, from the books of the intake."""
         path = lakehouse / "silver" / "int_pos__loads_reconciled"
         if DeltaTable.is_deltatable(str(path)):
@@ -131,7 +131,7 @@ class View:
         if self._live:
             self._live.__exit__(kind, error, trace)
 
-    def observe(self, tick: Tick, figures: Figures, lakehouse: Path) -> None:
+    def observe(self, tick: Tick, figures: Figures, lakehouse: Place) -> None:
         """Say what went wrong in one turn of the schedule, count it, and draw what it changed."""
         for warning in tick.load.warnings:
             self.say(warning)
@@ -150,7 +150,7 @@ class View:
         """A message that stays on the screen: a warning, a failure."""
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
-    def show(self, figures: Figures, lakehouse: Path) -> None:
+    def show(self, figures: Figures, lakehouse: Place) -> None:
         """Draw the figures as they stand; what is not drawn is not read."""
         if not figures.builds:
             return

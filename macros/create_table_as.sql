@@ -26,7 +26,7 @@
     {%- call statement('stage') -%}
         create table {{ relation }}
         using parquet
-        location '{{ lakehouse_root() }}/_pos/staging/{{ invocation_id }}/{{ relation.identifier }}'
+        location '{{ lakehouse_state() }}/staging/{{ invocation_id }}/{{ relation.identifier }}'
         as
         {{ compiled_code }}
     {%- endcall -%}

@@ -5,9 +5,23 @@
 {% macro lakehouse_root() -%}
     {%- set root = env_var('POS_LAKEHOUSE', 'lakehouse') -%}
     {%- if root.startswith('/') or '://' in root -%}
-        {{ root }}
+        {{ root.rstrip('/') }}
     {%- else -%}
         {{ invocation_args_dict.project_dir }}/{{ root }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#
+    Folder for what is remembered of it, always on a disk. loaders/config.py says the same.
+#}
+{% macro lakehouse_state() -%}
+    {%- set root = lakehouse_root() -%}
+    {%- if '://' in root -%}
+        {%- set place = root.split('://')[1].rstrip('/') -%}
+        {{ env_var('POS_STATE', invocation_args_dict.project_dir ~ '/lakehouse_state/' ~ place) }}
+    {%- else -%}
+        {{ root }}/_pos
     {%- endif -%}
 {%- endmacro %}
 

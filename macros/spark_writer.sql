@@ -1,7 +1,7 @@
 {#
-    One Apache Spark at a time writes in a lakehouse on a disk. Delta on a local disk puts a commit there
-    by looking whether its number is free and then renaming, so of two JVMs one can put its commit over
-    the other's. The lock is a file that the kernel holds for the JVM and frees at its death: opening a
+    One Apache Spark at a time writes in a lakehouse. Delta puts a commit there by looking whether its
+    number is free and then, on a disk, renaming, in an object store, putting: so of two JVMs one can put
+    its commit over the other's. The lock is a file that the kernel holds for the JVM and frees at its death: opening a
     RocksDB, whose jar Spark brings for its own state, takes such a lock, and SQL can call it. It is kept
     until the JVM ends. loaders/writers.py takes the same one.
 
@@ -9,10 +9,10 @@
     it lives: the run's length, unless its worker dies. A schedule's own process holds it there instead.
 #}
 {% macro lock_out_other_writers() %}
-    {% if not writes_by_spark_on_disk() %}
+    {% if not writes_by_spark() %}
         {{ return('') }}
     {% endif %}
-    {% set folder = lakehouse_root() ~ '/_pos/spark_writer' %}
+    {% set folder = lakehouse_state() ~ '/spark_writer' %}
     {% set property = 'pos.writes.in.' ~ lakehouse_root() %}
     {% set held = asked_of_the_jvm('java.lang.System', 'getProperty', [property]) %}
     {% set lock = namespace(is_mine=held) %}
@@ -46,11 +46,10 @@
 {% endmacro %}
 
 
-{# Only where dbt has a Spark of its own whose files lie on a disk, and only where it writes. #}
-{% macro writes_by_spark_on_disk() %}
+{# Only where dbt has a Spark of its own, and only where it writes. #}
+{% macro writes_by_spark() %}
     {{ return(
         execute and target.type == 'spark' and target.host == 'none'
-        and '://' not in lakehouse_root()
         and (
             env_var('POS_SPARK_MASTER', 'local').startswith('local')
             or env_var('POS_TURN_OWNER', 'by_hand') == 'by_hand'

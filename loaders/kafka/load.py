@@ -7,9 +7,10 @@ the next start reads them from the Delta log.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from deltalake import Transaction
+from deltalake import DeltaTable, Transaction
 
 from loaders.config import Settings
 from loaders.errors import UserError
@@ -108,7 +109,7 @@ class KafkaLoader(Loader):
         plan = Plan(feed, number, datetime.now(UTC), floor_us)
         table = rows_of_messages(plan, batch.messages)
         positions = batch.positions.items()
-        self._append(
+        plan, table = self._append(
             plan, table, [Transaction(each.application, position) for each, position in positions]
         )
         received_us = int(plan.received_at.timestamp() * 1_000_000)
@@ -119,6 +120,18 @@ class KafkaLoader(Loader):
         }
         arrivals = [Arrival(feed, at * 1_000, place) for at, place in sorted(appended.items())]
         enter(report, plan, table, arrivals)
+
+    def _refuse_moved(self, opened: DeltaTable, positions: Sequence[Transaction]) -> None:
+        """:class:`UserError` where another loader has loaded from these partitions meanwhile."""
+        known = {each.application: position for each, position in self._positions.items()}
+        for position in positions:
+            there = opened.transaction_version(position.app_id)
+            if there is not None and there != known.get(position.app_id):
+                raise UserError(
+                    f"another process loads the same topics into {self._settings.lakehouse}; let "
+                    f"one do it. Nothing is lost or doubled: started again, this one goes on from "
+                    f"where that one is"
+                )
 
     def _position(self, partition: Partition) -> int | None:
         """The next offset of a partition: what this process has read to, or what the log says."""

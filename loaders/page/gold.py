@@ -20,6 +20,7 @@ from deltalake.exceptions import DeltaError
 
 from loaders.errors import UserError, first_line
 from loaders.landing import COUNTS, ITEMS, MESSAGES
+from loaders.places import Place
 from loaders.tables import StoredTable
 
 if TYPE_CHECKING:
@@ -41,18 +42,18 @@ PATIENCE_SECONDS = 5.0
 Versions = dict[str, int]
 
 
-def versions_of(lakehouse: Path) -> Versions:
+def versions_of(lakehouse: Place) -> Versions:
     """The newest version of each table that there is."""
     found: Versions = {}
     for table in TABLES:
         schema, name = table.split(".")
-        version = _latest_version(lakehouse / schema / name / "_delta_log")
+        version = _latest_version(lakehouse / schema / name)
         if version is not None:
             found[table] = version
     return found
 
 
-def quiet_versions(lakehouse: Path) -> Versions:
+def quiet_versions(lakehouse: Place) -> Versions:
     """The newest versions once nothing has been committed for a moment, so that they belong
     together; after a few seconds of commits, those of that moment."""
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -65,9 +66,12 @@ def quiet_versions(lakehouse: Path) -> Versions:
     return versions
 
 
-def _latest_version(log: Path) -> int | None:
+def _latest_version(table: Place) -> int | None:
+    if not isinstance(table, Path):
+        is_there = DeltaTable.is_deltatable(str(table))
+        return DeltaTable(str(table)).version() if is_there else None
     try:
-        names = os.listdir(log)  # noqa: PTH208 - thousands of names, of which one is wanted
+        names = os.listdir(table / "_delta_log")  # noqa: PTH208 - thousands of names, of which one is wanted
     except FileNotFoundError:
         return None
     numbers = (name.partition(".") for name in names if name.endswith(".json"))
@@ -94,7 +98,7 @@ class Written:
 class Gold:
     """Pinned tables of one lakehouse; one that is not there yet has no rows and no version."""
 
-    def __init__(self, lakehouse: Path, versions: Versions) -> None:
+    def __init__(self, lakehouse: Place, versions: Versions) -> None:
         self._lakehouse = lakehouse
         self.versions = versions
         self._open: dict[str, DeltaTable] = {}

@@ -24,6 +24,7 @@ from loaders.errors import UserError, first_line
 from loaders.page.folder import INDEX
 from loaders.page.gold import Versions
 from loaders.page.writing import PageWriter
+from loaders.places import Place, place_of
 
 # What goes to the one who runs the schedule; other lines are a traceback.
 SAID = "page: "
@@ -68,7 +69,7 @@ class Orders:
 
 
 def work(
-    lakehouse: Path, out: Path, every: float, orders: Orders, say: Callable[[str], None]
+    lakehouse: Place, out: Path, every: float, orders: Orders, say: Callable[[str], None]
 ) -> None:
     """Write pages until the orders end. What goes wrong is said, once, and tried again."""
     writer = PageWriter(lakehouse, out, every)
@@ -100,7 +101,7 @@ def main() -> None:
     os.nice(NICENESS)
     pa.set_cpu_count(1)  # the others are for the build
     work(
-        Path(lakehouse),
+        place_of(lakehouse),
         Path(out),
         float(every),
         Orders(sys.stdin),

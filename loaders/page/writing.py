@@ -40,6 +40,7 @@ from loaders.page.stock import (
     stock_block,
     stock_of,
 )
+from loaders.places import Place
 
 FORMAT = 1
 # What an open page waits between two looks for a newer one, where nobody writes it all the time.
@@ -79,7 +80,7 @@ class PageWriter:
     A context manager: it holds the folder's lock.
     """
 
-    def __init__(self, lakehouse: Path, out: Path, every: float | None = None) -> None:
+    def __init__(self, lakehouse: Place, out: Path, every: float | None = None) -> None:
         self._lakehouse = lakehouse
         self._out = out
         self._poll = every or IDLE_POLL_SECONDS

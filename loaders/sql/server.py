@@ -39,7 +39,7 @@ def start(settings: Settings, port: int | None = None) -> Server:
                 f"pos sql-server --stop"
             )
         return found
-    if not any(tables_on_disk(settings.lakehouse)):
+    if not any(tables_on_disk(settings.disk)):
         raise UserError(f"there are no tables in {settings.lakehouse}; build them first: pos run")
     java_home_or_advice()
     fetch(jars_folder(settings.project))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from loaders.catalog import register, tables_on_disk
+from loaders.catalog import register, tables_in
 from loaders.config import Settings
 from loaders.errors import UserError
 from loaders.sql.statement import sentence
@@ -39,7 +39,7 @@ class Reader:
     @property
     def tables(self) -> list[str]:
         """The tables that there are, as ``schema.name``."""
-        return [f"{schema}.{name}" for schema, name, _ in tables_on_disk(self._settings.lakehouse)]
+        return [f"{schema}.{name}" for schema, name, _ in tables_in(self._settings.lakehouse)]
 
     def query(self, statement: str, limit: int | None = None) -> pa.Table:
         """The rows of a statement, at most ``limit``; :class:`UserError` says what is wrong."""
@@ -64,7 +64,7 @@ def reader(settings: Settings) -> Iterator[Reader]:
     """
     from loaders import engine
 
-    if not any(tables_on_disk(settings.lakehouse)):
+    if not any(tables_in(settings.lakehouse)):
         raise UserError(
             f"there are no tables in {settings.lakehouse}; name another lakehouse with --lakehouse "
             f"or POS_LAKEHOUSE, or make a small one with: pos sample"

@@ -32,7 +32,7 @@ class Views:
 
     def __init__(self, session: SparkSession, settings: Settings) -> None:
         self._session = session
-        self._lakehouse = settings.lakehouse
+        self._lakehouse = settings.disk
         self._schemas: dict[str, str] = {}  # columns that each view was made for
         for schema in SCHEMAS:
             session.sql(f"create schema if not exists {schema}")

@@ -14,6 +14,7 @@ from loaders.errors import UserError
 from loaders.jars import JARS
 from loaders.kafka.broker import pinned_jars
 from loaders.kafka.streaming import CONNECTOR_JARS
+from loaders.s3 import spark as s3
 from loaders.sbom import NOT_STATED, _jars, hashes_of, jar_component, licences
 
 
@@ -49,6 +50,7 @@ def test_every_jar_that_is_pinned_is_in_the_bill_once(
 ) -> None:
     monkeypatch.setenv("POS_JARS", str(tmp_path))
     pinned = {"": JARS, "spark-kafka": CONNECTOR_JARS, "kafka": pinned_jars()}
+    pinned["spark-s3"] = s3.pinned_jars()
     for folder, jars in pinned.items():
         (tmp_path / folder).mkdir(exist_ok=True)
         for each in jars:
