@@ -52,20 +52,24 @@ test: $(READY)  ## All tests that CI runs; the Spark lane if there is Java, at t
 test-truth: $(READY)  ## The proof at full size, hours: random worlds on both engines, batchings, the month, mutations
 	@POS_TRUTH=all $(BIN)/pytest -v tests/truth tests/builds/test_acceptance.py tests/builds/test_ledger.py
 
+# Two processes for two cores, as for `make test`: these files in the second one, whose words come when both are done.
+# $(call in_two,marker,files)
+define in_two
+	@mkdir -p target; $(BIN)/pytest -v -m $(1) $(2) > target/$(1).log 2>&1 & second=$$!; failed=0; \
+	$(BIN)/pytest -v -m $(1) $(addprefix --ignore=,$(2)) || failed=1; \
+	wait $$second || failed=1; echo "$(2) (target/$(1).log):"; cat target/$(1).log; exit $$failed
+endef
+
 test-faults: $(READY)  ## What is broken on purpose: kills, full disks, two of everything; 20 minutes at most
-	@# Two processes for two cores, as for `make test`; the second one's words come when both are done.
-	@mkdir -p target; second="$(addprefix tests/faults/,test_crashes.py test_retention.py test_rollback.py test_trace.py)"; \
-	$(BIN)/pytest -v -m faults $$second > target/faults.log 2>&1 & killed=$$!; failed=0; \
-	$(BIN)/pytest -v -m faults $$(printf -- '--ignore=%s ' $$second) || failed=1; \
-	wait $$killed || failed=1; echo "$$second (target/faults.log):"; cat target/faults.log; exit $$failed
+	$(call in_two,faults,$(addprefix tests/faults/,test_crashes.py test_retention.py test_rollback.py test_trace.py))
 
 test-pages: $(READY)  ## Docs site and inventory page in a browser, docs coverage, SQL clients
 	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium; } || \
 		{ echo "Chromium is needed: apt-get install chromium (as root)"; exit 1; }
 	@$(BIN)/pytest -v -m pages
 
-test-cluster: $(READY)  ## Kafka, Structured Streaming, a Spark cluster; each killed in the middle (needs Java), minutes
-	@$(BIN)/pytest -v -m cluster
+test-cluster: $(READY)  ## Kafka, Structured Streaming, a Spark cluster, an object store; killed in the middle (needs Java), 30 minutes at most
+	$(call in_two,cluster,$(addprefix tests/cluster/,test_contract.py test_object_store.py))
 
 bench: $(READY) $(BENCH_READY)  ## All benchmarks, hours: ours, others', at three sizes; writes benchmarks/README.md
 	@$(BIN)/python -m benchmarks full --environment $(BENCH_VENV) $(BENCH_OPTIONS)

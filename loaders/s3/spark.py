@@ -1,7 +1,8 @@
 """Apache Spark on an S3-compatible store: Hadoop's S3A and the parts of Amazon's SDK that it needs.
 
-The SDK's own bundle has all of Amazon's services, 600 MB; S3A needs these, 13 MB. Endpoint, region
-and key come from the environment, by the names that Amazon's tools, delta-rs and Sail know too.
+The SDK's own bundle has all of Amazon's services, hundreds of MB; S3A needs these, 13 MB. Endpoint,
+region and key come from the environment, by the names that Amazon's tools, delta-rs and Sail know
+too.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ the store between them."""
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,7 @@ from loaders.stream_session import input_of, opened
 from tests.cluster.conftest import PROJECT, bronze, count_rows_sent, pos, two_free_ports
 from tests.faults.figures import Figures
 from tests.spark.test_stream_on_spark import whole_milliseconds
+from tests.sql.blocks import blocks, section
 from tests.worlds import ALL_FAULTS, ResidentDbt, messages_sent
 
 pytestmark = pytest.mark.cluster
@@ -254,6 +256,48 @@ def test_spark_streams_and_builds(store: Path, small: Month, landing: Path, tmp_
         # Its tests are those of the other engine's build; here they would be most of the time.
         spark.build(settings, "--exclude", "resource_type:unit_test", "resource_type:test")
     assert_gold_is_the_truth(settings, small)
+
+
+def test_readme_s_commands(small: Month, landing: Path, tmp_path: Path) -> None:
+    """As they stand there, with other ports; gold is the truth before the store is stopped."""
+    (block,) = blocks(section(PROJECT / "README.md", "## On object storage"))
+    *commands, last = block.commands
+    assert last == "pos s3 down"
+    port = two_free_ports()
+    pos_itself = f'pos() {{ {shlex.quote(sys.executable)} -m loaders "$@"; }}'
+    names = ("POS_", "AWS_")  # what a person has not set
+    environment = {
+        **{name: text for name, text in os.environ.items() if not name.startswith(names)},
+        "POS_S3_PORT": str(port),
+        "POS_PORT": str(two_free_ports()),
+        "POS_LANDING": str(landing),
+        "PYTHONPATH": str(PROJECT),
+    }
+
+    def run(*lines: str) -> None:
+        script = "\n".join([pos_itself, *lines])
+        done = subprocess.run(
+            ["bash", "-e", "-c", script],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    used = next(line for line in commands if line.startswith(". "))
+    try:
+        run(*commands)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, text in server.environment(port).items():
+                patch.setenv(name, text)
+            lake = Settings(landing, place_of(server.environment(port)["POS_LAKEHOUSE"]))
+            assert_gold_is_the_truth(lake, small)
+    finally:
+        run(used, "pos down", last)
+    assert server.running(tmp_path / "lakehouse_state" / "_emulation") is None
 
 
 def test_a_store_that_is_not_there_is_a_sentence(
