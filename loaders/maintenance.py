@@ -248,9 +248,13 @@ class Maintenance:
                 self._merge_files(table, upkeep, is_idle=is_idle)
                 if isinstance(path, Path):
                     self._cut_log(table, path, upkeep)
+                else:
+                    self._cut_log_in_store(table, seen, upkeep)
+                reach("upkeep.before_files_are_removed")
+                if isinstance(path, Path):
                     self._remove_files(table, path, seen, upkeep, by_times=is_by_hand)
                 else:
-                    self._clear_in_store(table, seen, upkeep)
+                    self._remove_files_in_store(table, upkeep)
                 seen.version = table.version()
         except Exception as error:
             upkeep.problem = first_line(error)
@@ -288,9 +292,7 @@ class Maintenance:
         folder = path / "_delta_log"
         before = _log_in(folder)
         if table.version() - max(before.checkpoints, default=-1) > CHECKPOINT_COMMITS:
-            reach("upkeep.before_checkpoint")
-            table.create_checkpoint()
-            upkeep.has_new_checkpoint = True
+            _checkpoint(table, upkeep)
         if _older_than(folder, before.commits, self._log_seconds) >= LOG_ENTRIES:
             reach("upkeep.before_log_is_cut")
             table.cleanup_metadata()  # up to the last checkpoint that is old enough
@@ -300,19 +302,18 @@ class Maintenance:
                 (folder / before.checksums[version]).unlink()
         upkeep.log_entries_removed += max(0, before.entries - _log_in(folder).entries)
 
-    def _clear_in_store(self, table: DeltaTable, seen: _Seen, upkeep: Upkeep) -> None:
-        """What the log has said for the retention to be replaced goes, and so does that log.
+    def _cut_log_in_store(self, table: DeltaTable, seen: _Seen, upkeep: Upkeep) -> None:
+        if table.version() - seen.checkpoint >= CHECKPOINT_COMMITS:
+            _checkpoint(table, upkeep)
+            table.cleanup_metadata()
+            seen.checkpoint = table.version()
+
+    def _remove_files_in_store(self, table: DeltaTable, upkeep: Upkeep) -> None:
+        """Remove what the log has said for the retention to be replaced.
 
         What a commit has left behind that another one got in before stays: only a list of the whole
         table would show it.
         """
-        if table.version() - seen.checkpoint >= CHECKPOINT_COMMITS:
-            reach("upkeep.before_checkpoint")
-            table.create_checkpoint()
-            table.cleanup_metadata()
-            seen.checkpoint = table.version()
-            upkeep.has_new_checkpoint = True
-        reach("upkeep.before_files_are_removed")
         hours = math.ceil(self._retention / 3600)
         removed = table.vacuum(hours, dry_run=False, enforce_retention_duration=False)
         upkeep.files_removed += len(removed)
@@ -325,7 +326,6 @@ class Maintenance:
         delta-rs says which files the log names no more; since when is remembered here. A look by
         hand remembers nothing, so it goes ``by_times``: those of their writing.
         """
-        reach("upkeep.before_files_are_removed")
         unnamed = table.vacuum(dry_run=True, full=True, enforce_retention_duration=False)
         now, wall = time.monotonic(), time.time()
         seen.unnamed_since = {name: seen.unnamed_since.get(name, now) for name in unnamed}
@@ -338,6 +338,12 @@ class Maintenance:
                     file.unlink()
                     reach("upkeep.between_removals")
                     upkeep.files_removed += 1
+
+
+def _checkpoint(table: DeltaTable, upkeep: Upkeep) -> None:
+    reach("upkeep.before_checkpoint")
+    table.create_checkpoint()
+    upkeep.has_new_checkpoint = True
 
 
 def _sizes(table: DeltaTable) -> dict[str | None, list[int]]:
