@@ -39,7 +39,8 @@ def test_a_place_is_a_folder_or_in_a_bucket(text: str | Path, place: object) -> 
     "text",
     [
         *("s3://", "s3:///lake", "gs://shop/lake", "s3://Shop/lake", "s3://shop/la ke"),
-        *("s3://shop/a/../b", "s3://shop//lake", "s3://shop/o'clock", "s3://user:key@shop/lake"),
+        *("s3://shop/a/../b", "s3://shop//lake", "s3://shop/o'clock"),
+        "s3://user:key@shop/lake",  # pragma: allowlist secret
     ],
 )
 def test_another_address_is_refused(text: str) -> None:

@@ -30,7 +30,7 @@ ALL_FAULTS = Faults(
     corrected_counts=0.1,
 )
 SMALL = Config(items=50, days=3, lines=500)
-THE_MONTH = "2c12855bb7aacaeb"
+THE_MONTH = "2c12855bb7aacaeb"  # pragma: allowlist secret
 
 
 @pytest.fixture(scope="module")
