@@ -130,8 +130,8 @@ def connect(settings: Settings) -> SparkSession:
 
 @contextmanager
 def answering(settings: Settings) -> Iterator[None]:
-    """What is asked of the engine in here is a :class:`UserError` where no engine answers: it has
-    died, which is tried again, or another program has its port."""
+    """What is asked of the engine in here is a :class:`UserError` where it refuses, or where none
+    answers: it has died, which is tried again, or another program has its port."""
     from grpc import RpcError
     from pyspark.errors import PySparkException
 
@@ -140,8 +140,10 @@ def answering(settings: Settings) -> Iterator[None]:
     except (PySparkException, RpcError) as error:
         found = re.search(r'details = "(.*)"', str(error))
         said = found[1] if found else first_line(error)
-        if running(settings) is None and not listens(settings.port):
-            log = settings.state / "engine.log"
+        log = settings.state / "engine.log"
+        if running(settings) is not None:
+            raise UserError(f"the engine refuses ({said}); its own words are in {log}") from error
+        if not listens(settings.port):
             raise UserError(f"the engine has died ({said}); its own words are in {log}") from error
         raise UserError(
             f"the program on port {settings.port} does not answer as the engine: {said}; "
