@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -32,6 +31,7 @@ from loaders import engine, spark_cluster
 from loaders.check import compare_variances_with_truth, compare_with_truth
 from loaders.clock import percentile
 from loaders.config import Settings
+from loaders.exports import read_exports
 from loaders.journal import entries
 from loaders.kafka import broker
 from loaders.kafka.sink import KafkaSink
@@ -182,10 +182,7 @@ def opened(folder: Path, month: Month, target: str, ports: int) -> Iterator[Cour
         course.command("kafka", "up")
         if target == "spark":
             course.command("cluster", "up")
-            written = (spark_cluster.folder_of(settings) / "environment").read_text()
-            for line in written.splitlines():
-                name, _, value = shlex.split(line.removeprefix("export "))[0].partition("=")
-                environment[name] = value
+            environment |= read_exports(spark_cluster.environment_file(settings))
         yield course
     finally:
         engine.down(settings)

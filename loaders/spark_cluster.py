@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shlex
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typing import Any
 
 from loaders.config import Settings, port_from
 from loaders.errors import UserError
+from loaders.exports import write_exports
 from loaders.files import write_atomically
 from loaders.jars import fetch, jars_folder, pyspark_home
 from loaders.java import java_home_or_advice
@@ -103,7 +103,7 @@ def up(settings: Settings, port: int | None = None) -> Path:
     for part in missing:
         _start(settings, part, wanted)
         _wait_for(settings, part, wanted)
-    return folder_of(settings) / "environment"
+    return environment_file(settings)
 
 
 def down(settings: Settings) -> bool:
@@ -169,6 +169,11 @@ def folder_of(settings: Settings) -> Path:
     return settings.state / "cluster"
 
 
+def environment_file(settings: Settings) -> Path:
+    """What a shell reads to use the cluster."""
+    return folder_of(settings) / "environment"
+
+
 def _state_file(settings: Settings, name: str) -> Path:
     return folder_of(settings) / f"{name}.json"
 
@@ -189,8 +194,7 @@ def _write_secret(settings: Settings, port: int) -> None:
         **({} if settings.is_on_disk else {"POS_STATE": str(settings.state)}),
         "DBT_ENV_SECRET_SPARK": secret,
     }
-    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
-    write_atomically(folder / "environment", "".join(lines).encode())
+    write_exports(environment_file(settings), environment)
 
 
 def _start(settings: Settings, part: Part, master: int) -> None:

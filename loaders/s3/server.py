@@ -6,7 +6,6 @@ on this machine asks, whatever the key.
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 import urllib.error
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from loaders.config import DEFAULT_STATES, port_from
 from loaders.errors import UserError
-from loaders.files import write_atomically
+from loaders.exports import write_exports
 from loaders.servers import Server, end, launch, listens, record, recorded
 
 DEFAULT_PORT = 9_000
@@ -57,9 +56,7 @@ def up(folder: Path, port: int | None = None) -> Path:
                 process.kill()
             raise UserError(f"the store did not start; its own words are in {log}")
         time.sleep(0.1)
-    lines = [f"export {name}={shlex.quote(text)}\n" for name, text in environment(wanted).items()]
-    write_atomically(folder / "environment", "".join(lines).encode())
-    return folder / "environment"
+    return write_exports(folder / "environment", environment(wanted))
 
 
 def down(folder: Path) -> bool:

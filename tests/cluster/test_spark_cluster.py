@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shlex
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from deltalake import DeltaTable
 from loaders import spark_cluster, writers
 from loaders.check import compare_variances_with_truth, compare_with_truth
 from loaders.config import Settings
+from loaders.exports import read_exports
 from loaders.kafka.sink import KafkaSink
 from loaders.landing import MESSAGES
 from loaders.load import create_bronze
@@ -96,12 +96,6 @@ def ended(running: subprocess.Popen[bytes], code: int = 0) -> str:
     return said
 
 
-def exported(file: Path) -> dict[str, str]:
-    """The environment that a shell has after reading ``file``."""
-    lines = file.read_text().splitlines()
-    return dict(shlex.split(line.removeprefix("export "))[0].split("=", 1) for line in lines)
-
-
 def kill_a_worker_in(building: subprocess.Popen[bytes], settings: Settings, port: int) -> None:
     """The first worker with what runs on it, once the build has tables behind it."""
     victim = spark_cluster.parts_at(port)[1]
@@ -128,7 +122,7 @@ def test_readme_s_commands_with_a_worker_killed_in_mid_build_and_gold_is_the_tru
         words = line.replace("127.0.0.1:9092", f"127.0.0.1:{cluster.port}").split()
         if words[0] == ".":
             assert words[1] == "lakehouse/_pos/cluster/environment"
-            environment |= exported(spark_cluster.folder_of(places) / "environment")
+            environment |= read_exports(spark_cluster.environment_file(places))
             continue
         assert words[0] == "pos", line
         started = time.monotonic()
@@ -147,7 +141,7 @@ def test_readme_s_commands_with_a_worker_killed_in_mid_build_and_gold_is_the_tru
             assert_true(places, month)
             assert set(spark_cluster.running(places)) == {"master", "worker_2"}
             spark_cluster.up(places, port)  # only what is missing, so with the same secret
-            environment |= exported(spark_cluster.folder_of(places) / "environment")
+            environment |= read_exports(spark_cluster.environment_file(places))
         elif words[2] == "status":
             assert f"spark://127.0.0.1:{port}, 2 of 2 workers" in said
     assert seen == [
@@ -190,7 +184,7 @@ def test_it_listens_on_loopback_only_and_wants_its_secret(places: Settings) -> N
 def test_a_dbt_by_hand_on_it_writes_alone(places: Settings, tmp_path: Path) -> None:
     create_bronze(places)
     spark_cluster.up(places, free_ports(6))
-    known = {**os.environ, **exported(spark_cluster.folder_of(places) / "environment")}
+    known = {**os.environ, **read_exports(spark_cluster.environment_file(places))}
     seed = [sys.executable, "-m", "dbt.cli.main", "seed", "--select", "stores", "--profiles-dir"]
     seed += [str(PROJECT / "profiles"), "--target-path", str(tmp_path / "target")]
 

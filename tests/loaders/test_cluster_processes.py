@@ -12,6 +12,7 @@ from loaders import spark, spark_cluster
 from loaders.cli import pos
 from loaders.config import Settings
 from loaders.errors import UserError
+from loaders.exports import read_exports
 
 
 @pytest.fixture
@@ -53,9 +54,7 @@ def test_the_secret_is_for_this_account_only_and_reaches_the_session(
     spark_cluster._write_secret(settings, 7077)
     folder = spark_cluster.folder_of(settings)
     assert folder.stat().st_mode & 0o077 == 0
-    lines = (folder / "environment").read_text().splitlines()
-    told = dict(line.removeprefix("export ").split("=", 1) for line in lines)
-    for name, value in told.items():
+    for name, value in read_exports(spark_cluster.environment_file(settings)).items():
         monkeypatch.setenv(name, value)
     given = spark.parameters(settings)
     assert given["spark.master"] == "spark://127.0.0.1:7077"
