@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import stores_page
-from benchmarks.results import Record, find, is_wrong, median_seconds
+from benchmarks.results import Record, find, is_wrong, latest, median_seconds, ratio_of_medians
 from benchmarks.systems import SYSTEMS
 from benchmarks.tables import table
 from benchmarks.targets import FULL, Outcome, judge, shown
@@ -20,10 +20,18 @@ KINDS = {
 }
 
 HERE = Path(__file__).parent
+NODE = "node "  # before a dbt node's name among the parts of a tick
+PROFILED_NODES = 10
+PROFILE = (
+    "Nodes run two at a time and their seconds hold what each waited for the other's, so they add "
+    "up to more than the build. What was tried against the longest of them: "
+    "[DECISIONS](../DECISIONS.md#the-cost-of-a-tick).\n\n"
+)
 
 
-def render(records: Sequence[Record], chains: Sequence[Record] = ()) -> str:
-    """The whole page, of the records of one run and of one of many stores."""
+def render(measured: Sequence[Record], chains: Sequence[Record] = ()) -> str:
+    """The whole page: of each thing that was measured the last record, and a run of many stores."""
+    records = latest(measured)
     parts = [
         (HERE / "head.md").read_text() + "\n",
         _machine(records),
@@ -34,6 +42,7 @@ def render(records: Sequence[Record], chains: Sequence[Record] = ()) -> str:
         _answers_and_reasons(records),
         "\n## This project alone\n\n",
         _own(records),
+        _profile(records),
         "\n",
         *(f"{text}\n" for text in [stores_page.section(chains)] if text),
         (HERE / "method.md").read_text(),
@@ -44,18 +53,31 @@ def render(records: Sequence[Record], chains: Sequence[Record] = ()) -> str:
 def _machine(records: Sequence[Record]) -> str:
     if not records:
         return "No results yet.\n\n"
-    last = records[-1]
-    box = last["machine"]
     versions: dict[str, str] = {}
     for record in records:
         versions |= record.get("versions", {})
     named = " · ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-    commits = sorted({record["commit"] for record in records})
-    return (
-        f"{box['cpu']}, {box['cores']} cores, {box['memory_gib']} GiB, {box['system']}, "
-        f"Python {box['python']}. Commit {', '.join(commits)}, "
-        f"{records[0]['at'][:10]} to {last['at'][:10]}.\n\n{named}\n\n"
-    )
+    runs: dict[str, list[Record]] = {}
+    for record in records:
+        box = record["machine"]
+        text = (
+            f"{box['cpu']}, {box['cores']} cores, {box['memory_gib']} GiB, {box['system']}, "
+            f"Python {box['python']}. Commit {record['commit']}"
+        )
+        runs.setdefault(text, []).append(record)
+    lines = [
+        f"- {text}, {of_it[0]['at'][:10]}: {', '.join(dict.fromkeys(map(_what, of_it)))}\n"
+        for text, of_it in runs.items()
+    ]
+    return f"{''.join(lines)}\n{named}\n\n"
+
+
+def _what(record: Record) -> str:
+    """What a record is of, in words."""
+    if record["measure"] != "race":
+        where = f" ({record['target']})" if record.get("target") else ""
+        return f"{record['measure']}{where}"
+    return f"race at {record['lines'] / 1e6:,.1f} million lines"
 
 
 def _targets(outcomes: Iterable[Outcome]) -> str:
@@ -104,9 +126,10 @@ def _cell(races: Sequence[Record], record: Record | None, kind: str) -> str:
     if not seconds:
         return ""
     text = f"{median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f}, {len(seconds)})"
-    ours = median_seconds(find(races, system="ours_local", months=record["months"]), kind)
-    if ours and record["system"] != "ours_local":
-        text += f", {median(seconds) / ours:.2f} ×"
+    if record["system"] != "ours_local":
+        ours = find(races, system="ours_local", months=record["months"])
+        ratio = ratio_of_medians(record, ours, kind)
+        text += f", {ratio:.2f} ×" if ratio is not None else ""
     return text
 
 
@@ -126,12 +149,9 @@ def _own(records: Sequence[Record]) -> str:
     """Our own measurements, a row each."""
     rows = []
     for record in records:
-        if record.get("measure") in _OWN and record is find(
-            records, measure=record["measure"], target=record.get("target")
-        ):
-            where = f" ({record['target']})" if record.get("target") else ""
+        if record.get("measure") in _OWN:
             said = record.get("error") or _OWN[record["measure"]](record)
-            rows.append([f"{record['measure']}{where}", said])
+            rows.append([_what(record), said])
     for name in ("ours_local", "ours_spark"):
         rows += _own_of_race(records, name)
     return table(["what", "measured"], rows)
@@ -156,6 +176,41 @@ def _own_of_race(records: Sequence[Record], name: str) -> list[list[str]]:
             ],
         ]
     return rows
+
+
+def _profile(records: Sequence[Record]) -> str:
+    """Where a steady tick's time goes: median seconds of what dbt ran in it, by system and size."""
+    races = [
+        record
+        for name in ("ours_local", "ours_spark")
+        for record in sorted(records, key=lambda each: each.get("months") or 0)
+        if record.get("system") == name and record.get("steady")
+    ]
+    if not races:
+        return ""
+    spent = [_of_parts(record["steady"]) for record in races]
+    names = sorted(
+        {name for each in spent for name in each if name.startswith(NODE)},
+        key=lambda name: -max(each.get(name, 0.0) for each in spent),
+    )
+    header = ["seconds, median"] + [
+        f"{SYSTEMS[record['system']].title}, {record['lines'] / 1e6:,.1f} million"
+        for record in races
+    ]
+    shown_names = ["load and wait", "build", *names[:PROFILED_NODES]]
+    rows = [
+        [name.removeprefix(NODE), *(f"{each.get(name, 0.0):.2f}" for each in spent)]
+        for name in shown_names
+    ]
+    rows.insert(
+        0, ["tick", *(f"{median_seconds(each, 'steady') or math.nan:.2f}" for each in races)]
+    )
+    return f"\n### Where a steady tick's time goes\n\n{PROFILE}{table(header, rows)}"
+
+
+def _of_parts(ticks: Sequence[Record]) -> dict[str, float]:
+    names = {name for tick in ticks for name in tick["parts"]}
+    return {name: median(tick["parts"].get(name, 0.0) for tick in ticks) for name in names}
 
 
 def _lags(record: Record) -> str:

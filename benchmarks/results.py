@@ -82,12 +82,31 @@ def find(records: Sequence[Record], **wanted: object) -> Record | None:
     return None
 
 
+def latest(records: Sequence[Record]) -> list[Record]:
+    """Of each thing that was measured the last record, in the order in which these were made."""
+    found: dict[tuple[Any, ...], Record] = {}
+    for record in records:
+        name = tuple(record.get(part) for part in ("measure", "target", "system", "months"))
+        found.pop(name, None)
+        found[name] = record
+    return list(found.values())
+
+
 def median_seconds(record: Record | None, kind: str) -> float | None:
     """The median of a race's ticks of one kind; ``None`` without any, or of a wrong answer."""
     if record is None or record.get("reason") or record.get("error") or is_wrong(record):
         return None
     seconds = [tick["total"] for tick in record.get(kind, [])]
     return median(seconds) if seconds else None
+
+
+def ratio_of_medians(above: Record | None, below: Record | None, kind: str) -> float | None:
+    """How many times longer the one's ticks of a kind take than the other's; ``None`` too where
+    they ran on different machines."""
+    long, short = median_seconds(above, kind), median_seconds(below, kind)
+    if above is None or below is None or above.get("machine") != below.get("machine"):
+        return None
+    return long / short if long is not None and short else None
 
 
 def is_wrong(record: Record) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.results import Record, find, median_seconds
+from benchmarks.results import Record, find, median_seconds, ratio_of_medians
 
 MEGA, GIB = 1_000_000, 2**30
 SIZES = (1, 10, 100)  # months of history
@@ -82,11 +82,15 @@ def steady(system: str, months: int) -> Callable[[Sequence[Record]], float | Non
 def ratio(
     slower: tuple[str, int], faster: tuple[str, int]
 ) -> Callable[[Sequence[Record]], float | None]:
-    """How many times longer the one steady tick takes than the other (system, months)."""
+    """How many times longer the one steady tick takes than the other (system, months), if the same
+    machine made both."""
 
     def measured(records: Sequence[Record]) -> float | None:
-        above, below = steady(*slower)(records), steady(*faster)(records)
-        return above / below if above is not None and below else None
+        above, below = (
+            find(records, measure="race", system=system, months=months)
+            for system, months in (slower, faster)
+        )
+        return ratio_of_medians(above, below, "steady")
 
     return measured
 

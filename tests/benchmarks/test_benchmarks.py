@@ -178,6 +178,39 @@ def test_the_page_shows_ratios_misses_and_wrong_answers(tmp_path: Path) -> None:
     assert median_seconds(race("floor", 1, [0.1], differing=17), "steady") is None
 
 
+def test_of_what_was_measured_twice_the_page_has_the_last_and_no_ratio_of_two_machines() -> None:
+    def on(chip: str, record: dict[str, Any]) -> dict[str, Any]:
+        return record | {"machine": record["machine"] | {"cpu": chip}}
+
+    records = [
+        on("chip A", race("ours_local", 1, [64.0])),
+        on("chip A", race("vendor_sail", 1, [9.0])),
+        on("chip B", race("ours_local", 1, [2.0])),
+    ]
+    page = render(records)
+    assert "64.00" not in page
+    assert "| vendor's way, Sail | 9.00 (9.00 to 9.00, 1) |" in page
+    assert "| against the vendor's way on Sail, 1.5 million lines | - | ≥ 3.00 × |" in page
+    for chip in ("chip A", "chip B"):
+        line = f"- {chip}, 2 cores, 8 GiB, s, Python 3. Commit 0123456789ab, 2026-01-01: race at"
+        assert line in page
+
+    page = render([*records, on("chip B", race("vendor_sail", 1, [8.0]))])
+    assert "| vendor's way, Sail | 8.00 (8.00 to 8.00, 1), 4.00 × |" in page
+    assert "chip A" not in page
+
+
+def test_the_page_says_where_a_tick_s_time_goes() -> None:
+    record = race("ours_local", 1, [2.0, 4.0, 3.0])
+    for number, tick in enumerate(record["steady"]):
+        tick["parts"] = {"build": 1.5, "load and wait": 0.1, "node inventory_current": number}
+        tick["parts"] |= {"node seldom": 0.5} if number == 0 else {}
+    page = render([record])
+    assert "| tick | 3.00 |" in page
+    assert "| inventory_current | 1.00 |" in page
+    assert "| seldom | 0.00 |" in page
+
+
 def test_a_target_missed_or_not_measured_fails_the_run() -> None:
     target = Target("load", 200_000, "lines/s", of("load", "lines_per_second"), at_least=True)
 
