@@ -28,6 +28,7 @@
         {%- set column, data_type = prune_by.split(':') -%}
         {%- do conditions.append(literal_filter('dbt_target.' ~ column, values, data_type)) -%}
     {%- endif -%}
+    {%- do conditions.extend(what_it_reads_and_changes('dbt_target')) -%}
     {%- for key in ([unique_key] if unique_key is string else unique_key) -%}
         {%- do conditions.append('dbt_source.' ~ key ~ ' = dbt_target.' ~ key) -%}
     {%- endfor %}
@@ -152,6 +153,36 @@
         {{ return((since if values[0] else '') ~ column ~ ' is null') }}
     {%- endif -%}
 {% endmacro %}
+
+
+{#
+    For the condition by which a model limits what it reads of `this` to the rows that the run may change: a
+    MERGE then looks for its rows among these only. Of 3 million orders Spark took seven seconds to find
+    800, and three so. A row that the model merges must not be in `this` without the condition being true of it.
+
+    condition  on columns of `this`, of which `meta.merge_prune_since` names the only one
+#}
+{% macro reads_and_changes_only(condition) -%}
+    /* changes only */ {{ condition }} /* these */
+{%- endmacro %}
+
+
+{# What it says, with the column of the table that is called `alias`: a list of one, or of none. #}
+{% macro what_it_reads_and_changes(alias) -%}
+    {%- set since = config.get('meta', {}).get('merge_prune_since') -%}
+    {%- set conditions = [] -%}
+    {%- if since -%}
+        {%- set column = since.split(':')[0] -%}
+        {%- for condition in modules.re.findall(
+            '/\\* changes only \\*/(.*?)/\\* these \\*/', model['compiled_code'] or '', modules.re.DOTALL
+        ) -%}
+            {%- do conditions.append(
+                modules.re.sub('\\b' ~ column ~ '\\b', alias ~ '.' ~ column, condition.strip())
+            ) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(conditions) }}
+{%- endmacro %}
 
 
 {#

@@ -14,8 +14,8 @@
         'observed_from': '0001-01-01 00:00:00',
     } %}
     {% set edges = look_up({
-        'first_on': 'select cast(min(occurred_on) as string) from ' ~ changes_from,
-        'latest_on': 'select cast(max(occurred_on) as string) from ' ~ changes_from,
+        'first_on': 'select min(occurred_on) from ' ~ changes_from,
+        'latest_on': 'select max(occurred_on) from ' ~ changes_from,
     }) %}
     {% if edges.latest_on %}
         {% set window_sql %}

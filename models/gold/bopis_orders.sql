@@ -119,7 +119,7 @@ believed as (
         picked_up_quantity,
         status
     from {{ this }}
-    where {{ is_order_in_reach(found.oldest_at) }}
+    where {{ reads_and_changes_only(is_order_in_reach(found.oldest_at)) }}
     {%- else -%}
     select
         trans_id,
