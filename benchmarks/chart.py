@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.results import Record, Results, median_seconds
+from benchmarks.results import Record, Results, latest, median_seconds
 from benchmarks.systems import SYSTEMS
 
 OURS = "#c2410c"
@@ -20,7 +20,7 @@ OTHERS = ("#1d4ed8", "#0f766e", "#7c3aed", "#64748b", "#b45309", "#0891b2", "#4d
 def series(records: Sequence[Record]) -> dict[str, list[tuple[int, float]]]:
     """By system: million lines of history and median seconds, where the answer was right."""
     found: dict[str, dict[int, float]] = {}
-    for record in records:
+    for record in latest(records):
         seconds = median_seconds(record, "steady")
         if record.get("measure") == "race" and record["months"] > 0 and seconds is not None:
             found.setdefault(record["system"], {})[record["lines"]] = seconds

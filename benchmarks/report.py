@@ -20,6 +20,7 @@ KINDS = {
 }
 
 HERE = Path(__file__).parent
+OURS = ("ours_local", "ours_spark")
 NODE = "node "  # before a dbt node's name among the parts of a tick
 PROFILED_NODES = 10
 PROFILE = (
@@ -152,7 +153,7 @@ def _own(records: Sequence[Record]) -> str:
         if record.get("measure") in _OWN:
             said = record.get("error") or _OWN[record["measure"]](record)
             rows.append([_what(record), said])
-    for name in ("ours_local", "ours_spark"):
+    for name in OURS:
         rows += _own_of_race(records, name)
     return table(["what", "measured"], rows)
 
@@ -182,13 +183,13 @@ def _profile(records: Sequence[Record]) -> str:
     """Where a steady tick's time goes: median seconds of what dbt ran in it, by system and size."""
     races = [
         record
-        for name in ("ours_local", "ours_spark")
+        for name in OURS
         for record in sorted(records, key=lambda each: each.get("months") or 0)
-        if record.get("system") == name and record.get("steady")
+        if record.get("system") == name and median_seconds(record, "steady") is not None
     ]
     if not races:
         return ""
-    spent = [_of_parts(record["steady"]) for record in races]
+    spent = [_medians(record["steady"]) for record in races]
     names = sorted(
         {name for each in spent for name in each if name.startswith(NODE)},
         key=lambda name: -max(each.get(name, 0.0) for each in spent),
@@ -197,20 +198,18 @@ def _profile(records: Sequence[Record]) -> str:
         f"{SYSTEMS[record['system']].title}, {record['lines'] / 1e6:,.1f} million"
         for record in races
     ]
-    shown_names = ["load and wait", "build", *names[:PROFILED_NODES]]
     rows = [
         [name.removeprefix(NODE), *(f"{each.get(name, 0.0):.2f}" for each in spent)]
-        for name in shown_names
+        for name in ("tick", "load and wait", "build", *names[:PROFILED_NODES])
     ]
-    rows.insert(
-        0, ["tick", *(f"{median_seconds(each, 'steady') or math.nan:.2f}" for each in races)]
-    )
     return f"\n### Where a steady tick's time goes\n\n{PROFILE}{table(header, rows)}"
 
 
-def _of_parts(ticks: Sequence[Record]) -> dict[str, float]:
-    names = {name for tick in ticks for name in tick["parts"]}
-    return {name: median(tick["parts"].get(name, 0.0) for tick in ticks) for name in names}
+def _medians(ticks: Sequence[Record]) -> dict[str, float]:
+    """Of a whole tick, and of each of its parts; a part that a tick had none of took no time."""
+    parts = [{"tick": tick["total"], **tick["parts"]} for tick in ticks]
+    names = {name for each in parts for name in each}
+    return {name: median(each.get(name, 0.0) for each in parts) for name in names}
 
 
 def _lags(record: Record) -> str:

@@ -18,5 +18,5 @@ def write_exports(path: Path, environment: Mapping[str, str]) -> Path:
 
 def read_exports(path: Path) -> dict[str, str]:
     """What a shell that reads a file of :func:`write_exports` has in its environment then."""
-    words = shlex.split(path.read_text())
+    words = shlex.split(path.read_bytes().decode())
     return dict(word.split("=", 1) for word in words if word != "export")

@@ -1,11 +1,13 @@
 {#
-    The MERGE of dbt-spark with two things that it lacks and dbt-databricks has in its own way:
+    The MERGE of dbt-spark with three things that it lacks and dbt-databricks has in its own way, or does
+    without:
 
     - `skip_matched_step: true` (a dbt-databricks config) makes it insert-only: the first row of a
       key stands, and the statement needs no second pass over the target;
     - `meta.merge_prune_by: <column>:<type>` adds the source's own values of a key column as literals
       to the ON clause, so that only the files that can match are read. The column must be part of the
-      key: then no row outside of the predicate could have matched anyway.
+      key: then no row outside of the predicate could have matched anyway;
+    - what a model says by `reads_and_changes_only` is added to the ON clause too.
 
     On the embedded engine, where the source is staged (create_table_as.sql), two statements below do the same for less.
     dbt-databricks has a macro of its own of this name, and prunes by itself.
@@ -173,9 +175,7 @@
     {%- set conditions = [] -%}
     {%- if since -%}
         {%- set column = since.split(':')[0] -%}
-        {%- for condition in modules.re.findall(
-            '/\\* changes only \\*/(.*?)/\\* these \\*/', model['compiled_code'] or '', modules.re.DOTALL
-        ) -%}
+        {%- for condition in marked_in_model('changes only', 'these') -%}
             {%- do conditions.append(
                 modules.re.sub('\\b' ~ column ~ '\\b', alias ~ '.' ~ column, condition.strip())
             ) -%}
@@ -199,16 +199,22 @@
 
 
 {% macro unovertaken(source) -%}
-    {%- set guards = modules.re.findall(
-        '/\\* unless overtaken \\*/(.*?)/\\* overtaken \\*/',
-        model['compiled_code'] or '',
-        modules.re.DOTALL
-    ) -%}
+    {%- set guards = marked_in_model('unless overtaken', 'overtaken') -%}
     {%- if guards -%}
         (select * from {{ source }} where {{ guards | join(' and ') }})
     {%- else -%}
         {{ source }}
     {%- endif -%}
+{%- endmacro %}
+
+
+{# What stands between two marks in the model as it was compiled, with what its look-ups found. #}
+{% macro marked_in_model(begin, end) -%}
+    {{ return(modules.re.findall(
+        '/\\* ' ~ begin ~ ' \\*/(.*?)/\\* ' ~ end ~ ' \\*/',
+        model['compiled_code'] or '',
+        modules.re.DOTALL
+    )) }}
 {%- endmacro %}
 
 
