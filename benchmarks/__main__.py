@@ -28,6 +28,7 @@ from benchmarks.targets import FULL, QUICK, SIZES, exit_code, judge
 
 HERE = PROJECT / "benchmarks"
 LEAST_TICKS = 20
+FRESHNESS_TICKS = 200
 QUICK_RIVAL = race.Limits(seconds=20.0)
 OWN_MEASURES = ("simulate", "load", "backfill", "freshness", "memory", "aging")
 NEVER_ENDS = 1e9  # seconds: a bound by ticks alone
@@ -48,6 +49,10 @@ class Plan:
     sizes: Sequence[int]
     measures: Sequence[str]
     month: Path
+    ticks: int
+    special_ticks: int
+    freshness_seconds: float
+    keep_histories: bool
     aging_ticks: int
     chains: Sequence[stores.Size]
     spark_chains: Sequence[stores.Size]
@@ -86,6 +91,10 @@ def main() -> None:
         sizes=[int(size) for size in arguments.sizes.split(",") if size],
         measures=[name for name in arguments.measures.split(",") if name],
         month=arguments.work.absolute() / "month",
+        ticks=arguments.ticks,
+        special_ticks=arguments.special_ticks,
+        freshness_seconds=arguments.freshness_seconds,
+        keep_histories=arguments.keep_histories,
         aging_ticks=arguments.aging_ticks,
         chains=_chains(arguments.chains),
         spark_chains=_chains(arguments.spark_chains),
@@ -111,13 +120,14 @@ def main() -> None:
 
 def full(plan: Plan) -> None:
     """Everything, hours: our own measurements, then the race at each size."""
-    _own_measures(plan, repetitions=3, ticks=200, seconds=NEVER_ENDS, demo_days=3)
+    _own_measures(plan, repetitions=3, ticks=FRESHNESS_TICKS, seconds=NEVER_ENDS, demo_days=3)
     base = Base(plan.month)
     for months in plan.sizes:
-        course = race.Course.of(History(base, months), LEAST_TICKS)
+        course = race.Course.of(History(base, months), plan.ticks, plan.special_ticks)
         for name in plan.systems:
             _race(plan, name, course, race.Limits())
-        shutil.rmtree(race.place_of_history(course.history, plan.work), ignore_errors=True)
+        if not plan.keep_histories:
+            shutil.rmtree(race.place_of_history(course.history, plan.work), ignore_errors=True)
 
 
 def quick(plan: Plan) -> None:
@@ -194,7 +204,7 @@ def _own_measures(
             "backfill": (measures.backfill, (repetitions if target == "local" else 1,)),
             "freshness": (
                 measures.freshness,
-                (ticks, seconds if target == "local" else min(seconds, SPARK_SECONDS)),
+                (ticks, seconds if target == "local" else min(seconds, plan.freshness_seconds)),
             ),
             "memory": (measures.memory, (demo_days,)),
             "aging": (measures.aging, (plan.aging_ticks,)),
@@ -286,6 +296,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--chains", default=",".join(map(str, stores.SIZES)), help="STORESxITEMS")
     spark_chains = ",".join(map(str, stores.SPARK_SIZES))
     parser.add_argument("--spark-chains", default=spark_chains, help="of those, on Spark as well")
+    parser.add_argument("--ticks", type=int, default=LEAST_TICKS, help="steady ticks of a race")
+    parser.add_argument(
+        "--special-ticks", type=int, default=race.SPECIAL, help="of each other kind"
+    )
+    parser.add_argument(
+        "--freshness-seconds", type=float, default=SPARK_SECONDS, help="at most, on Spark"
+    )
+    parser.add_argument(
+        "--keep-histories", action="store_true", help="for the next run: they take hours to build"
+    )
     parser.add_argument("--aging-ticks", type=int, default=measures.AGING_TICKS)
     arguments = parser.parse_args()
     if arguments.results is None:
