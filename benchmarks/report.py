@@ -54,10 +54,13 @@ def render(measured: Sequence[Record], chains: Sequence[Record] = ()) -> str:
 def _machine(records: Sequence[Record]) -> str:
     if not records:
         return "No results yet.\n\n"
-    versions: dict[str, str] = {}
-    for record in records:
-        versions |= record.get("versions", {})
-    named = " · ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    # Of deltalake there are two: duckrun and the floor run on the one that duckrun asks for.
+    versions = {
+        (name, version)
+        for record in records
+        for name, version in record.get("versions", {}).items()
+    }
+    named = " · ".join(f"{name} {version}" for name, version in sorted(versions))
     runs: dict[str, list[Record]] = {}
     for record in records:
         box = record["machine"]
