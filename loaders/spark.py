@@ -7,6 +7,7 @@ same one, so its settings are read from the profile and stand nowhere else.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 TARGET = "spark"
+# By this pyspark knows a process that talks to a Connect server, as the embedded engine is one.
+CONNECT_MODE = "SPARK_CONNECT_MODE_ENABLED"
 CLASS_PATHS = ("spark.driver.extraClassPath", "spark.executor.extraClassPath")
 
 
@@ -35,6 +38,8 @@ def session(settings: Settings, more: Mapping[str, str] | None = None) -> SparkS
 
     java_home_or_advice()
     fetch(jars_folder(settings.project))
+    if "pyspark.sql.connect.session" not in sys.modules:
+        os.environ.pop(CONNECT_MODE, None)  # the parent's: this process has talked to none
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # or it warns of every other address
     builder = SparkSession.builder
     stated = {**parameters(settings), **(more or {})}

@@ -276,8 +276,6 @@ def forget_tables(settings: Settings) -> None:
 
 def _serve(pipe: Connection) -> None:
     """The child: answer calls until told to stop."""
-    # The parent may be a client of the embedded engine, and pyspark hands that on by this.
-    os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)
     attached: Settings | None = None
     while (call := pipe.recv()) is not None:
         settings, function, arguments, named = call

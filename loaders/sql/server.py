@@ -16,12 +16,13 @@ from loaders.errors import UserError
 from loaders.jars import fetch, jars_folder
 from loaders.java import java_home_or_advice
 from loaders.servers import Server, end, launch, listens, recorded
+from loaders.spark import CONNECT_MODE
 
 DEFAULT_PORT = 10_000  # what BI tools propose for HiveServer2
 PROGRAM = "loaders.sql.thrift"
 # What pyspark leaves in the environment of a process that has talked to the embedded engine, or a
 # person in a shell; with it Spark would not start one of its own.
-CONNECT = ("SPARK_REMOTE", "SPARK_LOCAL_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_API_MODE")
+CONNECT = ("SPARK_REMOTE", "SPARK_LOCAL_REMOTE", CONNECT_MODE, "SPARK_API_MODE")
 START_SECONDS = 300.0  # a cold JVM on a busy machine
 STOP_SECONDS = 20.0
 

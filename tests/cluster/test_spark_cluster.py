@@ -23,6 +23,7 @@ from loaders.kafka.sink import KafkaSink
 from loaders.landing import MESSAGES
 from loaders.load import create_bronze
 from loaders.playback import Month, play
+from loaders.spark import CONNECT_MODE
 from tests.cluster.conftest import PROJECT, Cluster, assert_all_once, bronze, command
 from tests.faults.figures import Figures
 from tests.sql.blocks import blocks, section
@@ -185,6 +186,7 @@ def test_a_dbt_by_hand_on_it_writes_alone(places: Settings, tmp_path: Path) -> N
     create_bronze(places)
     spark_cluster.up(places, free_ports(6))
     known = {**os.environ, **read_exports(spark_cluster.environment_file(places))}
+    known.pop(CONNECT_MODE, None)  # of this process: nothing of ours starts Spark for dbt by hand
     seed = [sys.executable, "-m", "dbt.cli.main", "seed", "--select", "stores", "--profiles-dir"]
     seed += [str(PROJECT / "profiles"), "--target-path", str(tmp_path / "target")]
 
