@@ -35,7 +35,7 @@ from loaders.landing import FEEDS, MESSAGES, scan
 from loaders.load import last_number, ledger_of, plan_path
 from loaders.places import Place
 from loaders.points import points_of
-from loaders.servers import listens
+from loaders.servers import is_taken
 from loaders.tables import StoredTable
 from loaders.unfinished import unfinished
 
@@ -179,7 +179,7 @@ def _engine(settings: Settings) -> Iterator[Finding]:
     except UserError as error:
         yield Finding("engine", PROBLEM, str(error))
         return
-    if running is None and listens(settings.port):
+    if running is None and is_taken(settings.port):
         yield Finding(
             "engine",
             PROBLEM,

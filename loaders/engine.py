@@ -25,7 +25,7 @@ from loaders.errors import UserError, first_line
 from loaders.failpoints import reach
 from loaders.files import only_holder
 from loaders.load import create_bronze
-from loaders.servers import Server, end, listens, recorded
+from loaders.servers import Server, end, is_taken, listens, recorded
 from loaders.unfinished import refuse_unfinished
 
 if TYPE_CHECKING:
@@ -166,12 +166,12 @@ def _starting(settings: Settings) -> Server | None:
 def _start(settings: Settings, lock: TextIO) -> Server:
     # An engine that was killed is gone a moment before its port is.
     deadline = time.monotonic() + (PORT_SECONDS if _state_file(settings).exists() else 0.0)
-    while listens(settings.port) and time.monotonic() < deadline:
+    while is_taken(settings.port) and time.monotonic() < deadline:
         time.sleep(0.05)
-    if listens(settings.port):
+    if is_taken(settings.port):
         raise UserError(
-            f"port {settings.port} is taken by another program, or by another lakehouse's "
-            f"engine; choose a free one with --port or POS_PORT"
+            f"port {settings.port} is taken by another program, by a connection of one (for a "
+            f"minute), or by another lakehouse's engine; choose a free one with --port or POS_PORT"
         )
     log = settings.state / "engine.log"
     environment = {

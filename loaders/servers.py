@@ -86,6 +86,19 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def is_taken(port: int) -> bool:
+    """True if no server can have ``port`` now: one listens there, or some program's connection was
+    given it, which holds it for a minute after it has ended (seen: the ports that connections are
+    given are the same as those of servers)."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return listens(port)
+
+
 def is_live(pid: int, word: str) -> bool:
     """True if ``pid`` lives and has ``word`` in its command line: a pid may have been given to
     another program."""

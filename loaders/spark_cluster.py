@@ -24,7 +24,7 @@ from loaders.exports import write_exports
 from loaders.files import write_atomically
 from loaders.jars import fetch, jars_folder, pyspark_home
 from loaders.java import java_home_or_advice
-from loaders.servers import Server, end, launch, listens, record, recorded
+from loaders.servers import Server, end, is_taken, launch, record, recorded
 
 DEFAULT_PORT = 7_077
 WORKERS = 2
@@ -93,7 +93,7 @@ def up(settings: Settings, port: int | None = None) -> Path:
         )
     missing = [part for part in parts if part.name not in living]
     for each in (port for part in missing for port in (part.port, part.page)):
-        if listens(each):
+        if is_taken(each):
             raise UserError(
                 f"port {each} is taken (a cluster needs {wanted} to {parts[-1].page}); choose "
                 f"others with --cluster-port or POS_CLUSTER_PORT"

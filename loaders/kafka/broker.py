@@ -17,7 +17,7 @@ from loaders.errors import UserError
 from loaders.files import write_atomically
 from loaders.jars import Jar, fetch, jars_folder
 from loaders.java import java_home_or_advice
-from loaders.servers import Server, end, launch, listens, record, recorded
+from loaders.servers import Server, end, is_taken, launch, listens, record, recorded
 
 DEFAULT_PORT = 9_092
 PROGRAM = "kafka.Kafka"  # in the command line of its process
@@ -78,7 +78,7 @@ def up(settings: Settings, port: int | None = None) -> Server:
     jars = jars_folder(settings.project) / FOLDER
     fetch(jars, pinned_jars(), of="Kafka", again="pos kafka up")
     for each in (wanted, wanted + 1):
-        if listens(each):
+        if is_taken(each):
             raise UserError(
                 f"port {each} is taken (a broker needs two, {wanted} and {wanted + 1}); choose "
                 f"another with --kafka-port or POS_KAFKA_PORT"

@@ -15,7 +15,7 @@ from pathlib import Path
 from loaders.config import DEFAULT_STATES, port_from
 from loaders.errors import UserError
 from loaders.exports import write_exports
-from loaders.servers import Server, end, launch, listens, record, recorded
+from loaders.servers import Server, end, is_taken, launch, record, recorded
 
 DEFAULT_PORT = 9_000
 PROGRAM = "loaders.s3.emulation"  # in the command line of its process
@@ -42,7 +42,7 @@ def up(folder: Path, port: int | None = None) -> Path:
                 f"stop it with: pos s3 down"
             )
         return folder / "environment"
-    if listens(wanted):
+    if is_taken(wanted):
         raise UserError(f"port {wanted} is taken; choose another with --s3-port or POS_S3_PORT")
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"

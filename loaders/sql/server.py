@@ -15,7 +15,7 @@ from loaders.config import Settings, port_from
 from loaders.errors import UserError
 from loaders.jars import fetch, jars_folder
 from loaders.java import java_home_or_advice
-from loaders.servers import Server, end, launch, listens, recorded
+from loaders.servers import Server, end, is_taken, launch, listens, recorded
 from loaders.spark import CONNECT_MODE
 
 DEFAULT_PORT = 10_000  # what BI tools propose for HiveServer2
@@ -44,7 +44,7 @@ def start(settings: Settings, port: int | None = None) -> Server:
         raise UserError(f"there are no tables in {settings.lakehouse}; build them first: pos run")
     java_home_or_advice()
     fetch(jars_folder(settings.project))
-    if listens(wanted):
+    if is_taken(wanted):
         raise UserError(f"port {wanted} is taken; choose another with --sql-port or POS_SQL_PORT")
     return _start(settings, wanted)
 

@@ -180,6 +180,19 @@ def test_a_port_taken_by_another_program(
     assert_one_sentence(said, f"port {taken} is taken by another program")
 
 
+def test_a_port_that_a_connection_was_given(
+    places: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing listens on it, and no server can have it."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
+        port = int(client.getsockname()[1])
+        said = pos(capsys, "up", *options(places, "lakehouse"), "--port", str(port))
+    assert_one_sentence(said, f"port {port} is taken by another program, by a connection of one")
+
+
 def test_an_engine_that_is_not_up(places: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match=r"no engine listens on port \d+; start it with: pos up"):
         engine.connect(places)
