@@ -19,6 +19,8 @@ from typing import BinaryIO
 
 from loaders.files import write_atomically
 
+EXEC_LOOKS = 100  # a tenth of a second for what takes well below a millisecond
+
 
 @dataclass(frozen=True)
 class Server:
@@ -103,8 +105,13 @@ def is_live(pid: int, word: str) -> bool:
     """True if ``pid`` lives and has ``word`` in its command line: a pid may have been given to
     another program."""
     try:
-        status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        return status != "Z" and word.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        for _ in range(EXEC_LOOKS):
+            status = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            if command or status == "Z":
+                break
+            time.sleep(0.001)  # it is becoming another program, and has no command line meanwhile
+        return status != "Z" and word.encode() in command
     except OSError:
         if Path("/proc/self").exists():
             return False
