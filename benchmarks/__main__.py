@@ -127,7 +127,8 @@ def full(plan: Plan) -> None:
         for name in plan.systems:
             _race(plan, name, course, race.Limits())
         if not plan.keep_histories:
-            shutil.rmtree(race.place_of_history(course.history, plan.work), ignore_errors=True)
+            for place in race.places_of_histories(course.history, plan.work):
+                shutil.rmtree(place, ignore_errors=True)
 
 
 def quick(plan: Plan) -> None:

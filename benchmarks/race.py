@@ -24,6 +24,13 @@ from benchmarks.systems.remote import Remote, put_down
 WARM_UP = 3  # ticks before those that count
 SPECIAL = 3  # ticks of each special kind
 NO_OPS = 10
+# Whose histories are built before the race, and by what; the others' are built in it.
+BUILT_BY = {
+    "ours_local": "ours_local",
+    "ours_spark": "ours_local",
+    "vendor_sail": "vendor_sail",
+    "vendor_spark": "vendor_sail",
+}
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,8 @@ def run(
         "days": course.history.days,
     }
     try:
-        if name.startswith("ours"):
-            built = history_of_ours(course.history, work, port)
+        if name in BUILT_BY:
+            built = built_history(BUILT_BY[name], course.history, work, port)
             shutil.copytree(built, folder)
             record["backfill"] = json.loads((built / BACKFILL).read_bytes())
         with Remote(name, folder, port, environment) as system:
@@ -94,7 +101,7 @@ def _drive(
 ) -> None:
     is_ours = name.startswith("ours")
     before = system.usage()
-    if not is_ours:
+    if name not in BUILT_BY:
         record["backfill"] = _backfill(system, course.history, folder)
         record["backfill_usage"] = asdict(system.usage().since(before))
     checks: list[tuple[str, pa.Table]] = [("history", system.inventory())]
@@ -122,21 +129,26 @@ def _drive(
     }
 
 
-def place_of_history(history: History, work: Path) -> Path:
-    """Where :func:`history_of_ours` puts it."""
-    return work / f"history_{history.days}_days"
+def places_of_histories(history: History, work: Path) -> list[Path]:
+    """Where :func:`built_history` puts them."""
+    return [_place(builder, history, work) for builder in dict.fromkeys(BUILT_BY.values())]
 
 
-def history_of_ours(history: History, work: Path, port: int) -> Path:
-    """A folder with the history in this project's tables, built once by Sail: both of our targets
-    begin with a copy of it, for they are the same tables. A month of it takes Spark minutes."""
-    place = place_of_history(history, work)
+def built_history(builder: str, history: History, work: Path, port: int) -> Path:
+    """A folder with the history in a system's tables, built once by Sail: its other engine begins
+    with a copy of it too, for they are the same tables. A month of ours takes Spark minutes."""
+    place = _place(builder, history, work)
     if not (place / BACKFILL).exists():
         shutil.rmtree(place, ignore_errors=True)
-        with Remote("ours_local", place, port, None) as system:
+        with Remote(builder, place, port, None) as system:
             seconds = _backfill(system, history, place)
         (place / BACKFILL).write_text(json.dumps(seconds))
     return place
+
+
+def _place(builder: str, history: History, work: Path) -> Path:
+    of = "" if builder == "ours_local" else f"_{builder}"
+    return work / f"history_{history.days}_days{of}"
 
 
 def _backfill(system: Remote, history: History, folder: Path) -> list[Record]:

@@ -117,7 +117,8 @@ class Vendor:
             self._session.sql(
                 f"create table if not exists {table} ({columns}) using delta location '{place}'"
             ).collect()
-        self._taken = dict.fromkeys(FEEDS, 0)
+        # A history that was built before is in silver as far as it is in bronze.
+        self._taken = {feed: self._last_ingest_id(feed) for feed in FEEDS}
         self._gold_is_old = True
 
     def _attach(self) -> SparkSession:
