@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from loaders.csv_rows import MOST_LINES_OF_A_ROW, csv_rows, lines_of, text_of
+from loaders.csv_rows import MOST_LINES_OF_A_ROW, csv_rows, lines_of, plain_columns, text_of
 from loaders.landing import COUNTS, ITEMS, MESSAGES
 from loaders.parts import BEGINNING, Part
 
@@ -122,6 +122,13 @@ def _csv_columns(data: bytes, fields: Sequence[str], part: Part) -> dict[str, li
     width = len(header) if positions else None
     lines = [text_of(line) for line in encoded[header_lines:]]
     first_line = part.first_line + header_lines
+    plain = plain_columns(lines, width) if width else None
+    if plain is not None:
+        columns["source_line"] = list(range(first_line, first_line + len(lines)))
+        for name, position in zip(fields, positions, strict=True):
+            columns[name] = list[object](plain[position])
+        columns["defect"], columns["raw"] = [None] * len(lines), [None] * len(lines)
+        return columns
     for row in csv_rows(lines, width):
         if not row.fields and row.fault is None:
             continue

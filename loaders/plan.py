@@ -204,10 +204,12 @@ def received(
     schema = SCHEMAS[plan.feed]
     count = len(columns["source_line"])
     receipt = {
-        "ingest_id": [plan.ingest_id] * count,
+        "ingest_id": pa.repeat(plan.ingest_id, count),
         # The order of arrival within the commit: who came first must not hang on file names.
         "ingest_line": list(range(first_line, first_line + count)),
-        "received_at": [plan.received_at] * count,
+        "received_at": pa.repeat(
+            pa.scalar(plan.received_at, schema.field("received_at").type), count
+        ),
         "landed_at": landed_us,
     }
     known = {**dict.fromkeys(schema.names, [None] * count), **columns, **receipt}
