@@ -526,3 +526,19 @@ def test_a_kill_at_any_moment_leaves_the_tables_as_they_were(
     assert len(set(expected)) == 30
     assert [each for each in maintain(settings).values() if each.problem] == []
     assert bodies(settings) == expected
+
+
+def test_what_each_build_updates_is_not_merged_with_what_is_old(tmp_path: Path) -> None:
+    settings = Settings(tmp_path / "landing", tmp_path / "lakehouse")
+    path = settings.table("gold", "bopis_orders")
+    shuffled = random.Random(5)
+    for orders in [100_000] + [100] * 20:
+        rows = pa.table({"trans_id": [shuffled.randbytes(25).hex() for _ in range(orders)]})
+        write_deltalake(str(path), rows, mode="append")
+    files = pa.table(DeltaTable(str(path)).get_add_actions(flatten=True))
+    old = files.sort_by("num_records")["path"][-1]
+    done = maintain(settings)["gold.bopis_orders"]
+    assert (done.files_merged, done.files_written) == (20, 1)
+    files = pa.table(DeltaTable(str(path)).get_add_actions(flatten=True))
+    assert files.num_rows == 2
+    assert old in files["path"]
