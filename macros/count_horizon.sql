@@ -12,8 +12,8 @@
     changes       window of the changes, from new_rows
     counts        window of the counts
     anew          whether all of it is read
-    found         what latest_count() and first_landing() found, by the names latest_count_at and
-                  first_landed_at
+    found         what latest_count(), first_landing() and first_count() found, by the names
+                  latest_count_at, first_landed_at and first_counted_at
 #}
 {% macro count_horizon(stock_counts, changes_from, changes, counts, anew, found) %}
     {# Twice as long as from one full count to the next (DESIGN section 7). #}
@@ -29,9 +29,7 @@
             latest_count_at=found.latest_count_at or '0001-01-01 00:00:00',
             first_landed_at=found.first_landed_at or '9999-12-31 00:00:00'
         ) %}
-        {% set oldest_sql %}
-            with
-
+        {% set recent_counts_before_sql %}
             -- The oldest of each key: the count before it is older than the one before any other.
             new_counts as (
 
@@ -45,17 +43,6 @@
 
             ),
 
-            new_changes as (
-
-                select
-                    store_id,
-                    item_id,
-                    occurred_at
-                from {{ changes_from }}
-                where {{ precedes_a_count(horizon, changes) }}
-
-            ),
-
             -- Not of all times, or each new count meets all that its key ever had.
             recent_figures as (
 
@@ -66,7 +53,8 @@
                 from {{ this }}
                 where
                     counted_at
-                    >= (select min(counted_at) from new_counts) - interval {{ recent_days }} day
+                    >= timestamp '{{ found.first_counted_at or "9999-12-31 00:00:00" }}'
+                    - interval {{ recent_days }} day
 
             ),
 
@@ -85,20 +73,21 @@
                         and new_counts.counted_at > recent_figures.counted_at
                 group by new_counts.store_id, new_counts.item_id, new_counts.counted_at
 
-            ),
+            )
+        {% endset %}
+        {% set oldest_sql %}
+            with
 
-            -- Of the few keys that were not counted lately.
-            counts_long_before as (
+            {{ recent_counts_before_sql }},
 
-                select max(figures.counted_at) as boundary_at
-                from recent_counts_before
-                inner join {{ this }} as figures
-                    on
-                        recent_counts_before.store_id = figures.store_id
-                        and recent_counts_before.item_id = figures.item_id
-                        and recent_counts_before.counted_at > figures.counted_at
-                where recent_counts_before.boundary_at is null
-                group by recent_counts_before.store_id, recent_counts_before.item_id
+            new_changes as (
+
+                select
+                    store_id,
+                    item_id,
+                    occurred_at
+                from {{ changes_from }}
+                where {{ precedes_a_count(horizon, changes) }}
 
             ),
 
@@ -128,18 +117,50 @@
 
             )
 
-            select cast(min(boundary_at) as string) as oldest_at
+            select
+                cast(min(boundary_at) as string) as oldest_at,
+                count(*) - count(boundary_at) as keys_not_counted_lately
             from (
                 select boundary_at from recent_counts_before
-                union all
-                select boundary_at from counts_long_before
                 union all
                 select boundary_at from counts_hit
                 union all
                 select counted_at as boundary_at from new_counts
             ) as boundaries
         {% endset %}
-        {% set oldest_at = run_query(oldest_sql).rows[0][0] %}
+        {% set oldest = run_query(oldest_sql).rows[0] %}
+        {% set boundaries = [oldest[0]] %}
+        {# Of those keys, few and mostly none, among all the counts there ever were: a statement of its
+           own, because Spark reads 20 million of them for no key as for one. #}
+        {% if oldest[1] %}
+            {% set long_before_sql %}
+                with
+
+                {{ recent_counts_before_sql }},
+
+                counts_long_before as (
+
+                    -- Or Spark sorts all of them.
+                    select /*+ broadcast(recent_counts_before) */
+                        max(figures.counted_at) as boundary_at
+                    from recent_counts_before
+                    inner join {{ this }} as figures
+                        on
+                            recent_counts_before.store_id = figures.store_id
+                            and recent_counts_before.item_id = figures.item_id
+                            and recent_counts_before.counted_at > figures.counted_at
+                    where recent_counts_before.boundary_at is null
+                    group by recent_counts_before.store_id, recent_counts_before.item_id
+
+                )
+
+                select cast(min(boundary_at) as string) as oldest_at
+                from counts_long_before
+            {% endset %}
+            {% do boundaries.append(run_query(long_before_sql).rows[0][0]) %}
+        {% endif %}
+        {# As text they order as times do. #}
+        {% set oldest_at = boundaries | reject('none') | min %}
         {% do horizon.update(oldest_at=oldest_at or '9999-12-31 00:00:00', is_idle=not oldest_at) %}
     {% endif %}
     {{ return(horizon) }}
@@ -189,4 +210,12 @@
     select cast(min(landed_at) as string)
     from {{ source('bronze', 'pos_count_rows') }}
     where {{ is_new('ingest_id', counts) }}
+{%- endmacro %}
+
+
+{# For look_up(): the time of the oldest of the new counts. #}
+{% macro first_count(stock_counts, counts) -%}
+    select cast(min(counted_at) as string)
+    from {{ stock_counts }}
+    where {{ is_new('_ingest_id', counts) }}
 {%- endmacro %}

@@ -45,6 +45,7 @@
     'newest_roles': roles_of_newest('publication', news.last_publication),
     'latest_count_at': latest_count(ref('stg_pos__stock_counts'), news.believed_count_at),
     'first_landed_at': first_landing(counts),
+    'first_counted_at': first_count(ref('stg_pos__stock_counts'), counts),
 }) %}
 {% set anew = not is_incremental() or is_full_refresh()
     or are_other_roles(roles, found.newest_roles) %}
@@ -192,7 +193,7 @@ published as (
         cause,
         published_at
     from {{ this }}
-    where counted_at >= timestamp '{{ horizon.oldest_at }}'
+    where {{ reads_and_changes_only("counted_at >= timestamp '" ~ horizon.oldest_at ~ "'") }}
     {%- else -%}
     select
         store_id,

@@ -284,7 +284,7 @@ RESTATEMENTS = (
     Mutation(
         "a count that was long ago is not looked for",
         "macros/count_horizon.sql",
-        "                select boundary_at from counts_long_before\n                union all\n",
+        "            {% do boundaries.append(run_query(long_before_sql).rows[0][0]) %}\n",
         "",
     ),
     Mutation(
