@@ -4,6 +4,7 @@ counts."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ from benchmarks.systems.remote import Remote, put_down
 WARM_UP = 3  # ticks before those that count
 SPECIAL = 3  # ticks of each special kind
 NO_OPS = 10
+SETTINGS = "POS_SPARK_"  # of Spark, of the profile; what is set otherwise stands in the record
 # Whose histories are built before the race, and by what; the others' are built in it.
 BUILT_BY = {
     "ours_local": "ours_local",
@@ -77,6 +79,11 @@ def run(
         "months": course.history.length,
         "lines": course.history.lines,
         "days": course.history.days,
+        "settings": {
+            setting: value
+            for setting, value in sorted(os.environ.items())
+            if setting.startswith(SETTINGS)
+        },
     }
     try:
         if name in BUILT_BY:

@@ -41,6 +41,7 @@ def render(measured: Sequence[Record], chains: Sequence[Record] = ()) -> str:
         "\n## Side by side\n\n",
         *(_race(records, kind, title) for kind, title in KINDS.items()),
         _answers_and_reasons(records),
+        _settings(records),
         "\n## This project alone\n\n",
         _own(records),
         _profile(records),
@@ -147,6 +148,17 @@ def _answers_and_reasons(records: Sequence[Record]) -> str:
                 if why and f"- {entry.title}: {why}\n" not in said:
                     said.append(f"- {entry.title}: {why}\n")
     return "### What could not be measured, and why\n\n" + "".join(said) if said else ""
+
+
+def _settings(records: Sequence[Record]) -> str:
+    """Which of the races were run with other settings than the project's."""
+    said = [
+        f"- {SYSTEMS[record['system']].title}, {record['lines'] / 1e6:,.1f} million lines: "
+        + ", ".join(f"`{name}={value}`" for name, value in record["settings"].items())
+        for record in records
+        if record.get("settings")
+    ]
+    return "\n".join(["### Run with other settings of Spark\n", *said, "\n"]) if said else ""
 
 
 def _own(records: Sequence[Record]) -> str:

@@ -200,6 +200,15 @@ def test_of_what_was_measured_twice_the_page_has_the_last_and_no_ratio_of_two_ma
     assert "chip A" not in page
 
 
+def test_the_page_says_which_settings_of_spark_were_not_the_project_s() -> None:
+    usual = race("ours_spark", 1, [2.0]) | {"settings": {}}
+    page = render(
+        [usual, race("vendor_spark", 1, [3.0]) | {"settings": {"POS_SPARK_CODEGEN": "1"}}]
+    )
+    assert "- vendor's way, Spark, 1.5 million lines: `POS_SPARK_CODEGEN=1`\n\n" in page
+    assert "other settings" not in render([usual])
+
+
 def test_the_page_says_where_a_tick_s_time_goes() -> None:
     record = race("ours_local", 1, [2.0, 4.0, 3.0])
     for number, tick in enumerate(record["steady"]):
