@@ -15,9 +15,10 @@
                               read again, and by the rules of that day
     facts    by name whatever else the model has to know first, as for look_up()
 
-    `through` pins the upstream, so that a statement that reads it twice sees the same rows twice. One
-    statement asks for all of it: what a statement costs before it does anything is most of what a
-    look-up costs. All maxima come from the tables' file statistics, whatever their size.
+    `through` pins the upstream, so that a statement that reads it twice sees the same rows twice. As few
+    statements as the engine is quick with ask for all of it (look_up()): what they cost before they do
+    anything is most of what a look-up costs. Between two of them another run may write: `through` is
+    never less than `after`, and who reckons from `this` guards itself by unless_overtaken(). All maxima come from the tables' file statistics, whatever their size.
 #}
 {% macro new_rows(windows, facts={}) %}
     {% set queries = dict(facts) %}
@@ -55,7 +56,7 @@
 
 
 {#
-    Several values by one statement, or as few as the engine is quick with.
+    Several values by one statement; on Apache Spark several maxima of a table are one of their own.
 
     queries  by name, each a query of one value: one column, at most one row
 
