@@ -189,6 +189,8 @@ def _write_secret(settings: Settings, port: int) -> None:
         "DBT_TARGET": "spark",
         "POS_SPARK_MASTER": f"spark://127.0.0.1:{port}",
         "POS_SPARK_EXECUTOR_MEMORY": "768m",  # with what Java needs besides, a worker's
+        # Whole tables that are sent to such a small executor for its joins leave no room for them.
+        "POS_SPARK_BROADCAST": "1MB",
         "POS_JARS": str(jars_folder(settings.project)),
         "POS_LAKEHOUSE": str(settings.lakehouse),
         **({} if settings.is_on_disk else {"POS_STATE": str(settings.state)}),
