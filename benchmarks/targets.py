@@ -131,7 +131,12 @@ QUICK_LOCAL = [
         "load, landing to bronze", 200_000, "lines/s", of("load", "lines_per_second"), at_least=True
     ),
     Target("simulate the month", 10, "s", of("simulate", "seconds")),
-    Target("local: memory of the whole make run", 2.5, "GiB", of("memory", "peak_gib")),
+    Target(
+        "local: memory of the whole make run",
+        2.5,
+        "GiB",
+        of("memory", "peak_gib", target="local"),
+    ),
     Target(
         "against the vendor's way on Sail, 1.5 million lines",
         3,
@@ -164,7 +169,7 @@ FULL = [
         "local: last 100 ticks of an old lakehouse against the first of a new one",
         1.2,
         "×",
-        of("aging", "last_to_first"),
+        of("aging", "last_to_first", target="local"),
     ),
     Target(
         "against the vendor's way on Spark, 1.5 million lines",

@@ -20,7 +20,7 @@ from benchmarks.answer import answers, differing_keys
 from benchmarks.history import LATE, Base, File, History, is_never_counted
 from benchmarks.report import render
 from benchmarks.results import Results, median_seconds
-from benchmarks.targets import QUICK, Target, exit_code, judge, of
+from benchmarks.targets import FULL, QUICK, Target, exit_code, judge, of
 from loaders.check import KEYS
 from loaders.simulator import Config, simulate, write_month
 
@@ -230,6 +230,17 @@ def test_a_target_missed_or_not_measured_fails_the_run() -> None:
     assert code({"measure": "load", "lines_per_second": 199_999.0}) == 1
     assert code() == 1
     assert [each.verdict for each in judge(QUICK, [])] == ["not measured"] * len(QUICK)
+
+
+def test_what_spark_took_says_nothing_of_a_target_of_local() -> None:
+    figures = ("lines_per_second", "p95", "peak_gib", "last_to_first")
+    records = [
+        {"measure": measure, "target": "spark", **dict.fromkeys(figures, 1.0)}
+        for measure in ("backfill", "freshness", "memory", "aging")
+    ]
+    judged = {each.name: each.verdict for each in judge(FULL, records)}
+    assert {judged[name] for name in judged if name.startswith("local")} == {"not measured"}
+    assert judged["spark: freshness p95 at 10x playback"] == "ok"
 
 
 def test_the_command_ends_with_1_where_a_target_is_missed(tmp_path: Path) -> None:
