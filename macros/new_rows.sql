@@ -18,7 +18,8 @@
     `through` pins the upstream, so that a statement that reads it twice sees the same rows twice. As few
     statements as the engine is quick with ask for all of it (look_up()): what they cost before they do
     anything is most of what a look-up costs. Between two of them another run may write: `through` is
-    never less than `after`, and who reckons from `this` guards itself by unless_overtaken(). All maxima come from the tables' file statistics, whatever their size.
+    never less than `after`, and who reckons from `this` guards itself by unless_overtaken(). All maxima
+    come from the tables' file statistics, whatever their size.
 #}
 {% macro new_rows(windows, facts={}) %}
     {% set queries = dict(facts) %}

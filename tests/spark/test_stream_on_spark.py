@@ -102,7 +102,7 @@ def test_tables_are_those_of_pos_load(streamed: Streamed, feed: str) -> None:
 
 
 def test_the_embedded_engine_builds_from_what_spark_has_loaded(streamed: Streamed) -> None:
-    """Spark writes timestamps as INT96 unless told not to, which this engine does not read."""
+    """Spark writes timestamps as INT96 unless told not to: no model of bronze can be built then."""
     by_stream = replace(streamed.by_stream, port=worlds.free_port(), target="local")
     by_load = replace(streamed.by_load, port=worlds.free_port())
     with ResidentDbt() as dbt:
